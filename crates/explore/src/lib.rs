@@ -1,0 +1,1 @@
+//! Historical protocols and the explorer.

@@ -1,0 +1,1 @@
+//! Page tables, real and simulated.
