@@ -1,0 +1,1 @@
+//! Mappings: entries, faults, invalidation, writeback.

@@ -1,0 +1,1 @@
+//! Metadata: the private view, transactions, the journal, trees, allocation, recovery.
