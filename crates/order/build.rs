@@ -41,11 +41,7 @@ fn levels() -> String {
         }
         for (inner, row) in LEVELS.iter().enumerate() {
             if after[rank] & (1 << inner) != 0 && row.kind != Kind::Mark {
-                let _ = writeln!(
-                    text,
-                    "#[diagnostic::do_not_recommend]\nimpl Before<{}> for {name} {{}}",
-                    row.name
-                );
+                let _ = writeln!(text, "#[diagnostic::do_not_recommend]\nimpl Before<{}> for {name} {{}}", row.name);
             }
         }
     }
@@ -54,22 +50,14 @@ fn levels() -> String {
 
 /// The documentation of one level type.
 fn doc(level: &LevelRow) -> String {
-    let mut text = format!(
-        "/// {} (one for each {}).\n",
-        sentence(level.doc),
-        level.per
-    );
+    let mut text = format!("/// {} (one for each {}).\n", sentence(level.doc), level.per);
     for (mode, meaning) in [("Shared", level.shared), ("Exclusive", level.exclusive)] {
         if !meaning.is_empty() {
             let _ = writeln!(text, "///\n/// {mode}: {meaning}.");
         }
     }
     for edge in EDGES.iter().filter(|edge| edge.inner == level.name) {
-        let _ = writeln!(
-            text,
-            "///\n/// Taken under [`{}`] by: {}.",
-            edge.outer, edge.by
-        );
+        let _ = writeln!(text, "///\n/// Taken under [`{}`] by: {}.", edge.outer, edge.by);
     }
     text
 }
@@ -84,9 +72,5 @@ fn sentence(text: &str) -> String {
 fn reach() -> String {
     let after = closure();
     let rows: Vec<String> = after.iter().map(|set| format!("{set:#x}")).collect();
-    format!(
-        "pub(crate) const REACH: [u64; {}] = [{}];\n",
-        rows.len(),
-        rows.join(", ")
-    )
+    format!("pub(crate) const REACH: [u64; {}] = [{}];\n", rows.len(), rows.join(", "))
 }

@@ -71,26 +71,15 @@ impl Frame<'_> {
     #[track_caller]
     fn take(rank: u16, key: u64, taken: Taken) -> Self {
         let place = Location::caller();
-        let new = Entry {
-            number: 0,
-            rank,
-            key,
-            place,
-        };
+        let new = Entry { number: 0, rank, key, place };
         let number = with_stack(|stack| {
             check(stack, &new, taken)?;
             stack.next += 1;
-            stack.entries.push(Entry {
-                number: stack.next,
-                ..new
-            });
+            stack.entries.push(Entry { number: stack.next, ..new });
             Ok(stack.next)
         })
         .unwrap_or_else(|report: String| panic!("{report}"));
-        Self {
-            number,
-            borrow: PhantomData,
-        }
+        Self { number, borrow: PhantomData }
     }
 }
 
@@ -103,10 +92,7 @@ impl Drop for Frame<'_> {
         }
         // A thread that ends may have lost its stack already.
         let _ = STACK.try_with(|stack| {
-            stack
-                .borrow_mut()
-                .entries
-                .retain(|entry| entry.number != self.number);
+            stack.borrow_mut().entries.retain(|entry| entry.number != self.number);
         });
     }
 }
@@ -117,10 +103,7 @@ pub(crate) fn assert_unlocked() {
     let place = Location::caller();
     with_stack(|stack| match stack.entries.as_slice() {
         [] => Ok(()),
-        entries => Err(format!(
-            "lock order: unlocked() called at {place}\n  while this thread holds{}",
-            list(entries)
-        )),
+        entries => Err(format!("lock order: unlocked() called at {place}\n  while this thread holds{}", list(entries))),
     })
     .unwrap_or_else(|report| panic!("{report}"));
 }
@@ -155,10 +138,7 @@ fn check(stack: &Stack, new: &Entry, taken: Taken) -> Result<(), String> {
     };
     if taken == Taken::NextOfSet {
         assert!(LEVELS[usize::from(new.rank)].several == Several::ByKey);
-        assert!(
-            top.rank == new.rank && top.key < new.key,
-            "a set is taken in the order of its keys"
-        );
+        assert!(top.rank == new.rank && top.key < new.key, "a set is taken in the order of its keys");
         return Ok(());
     }
     if REACH[usize::from(top.rank)] & (1 << new.rank) == 0 {
@@ -194,13 +174,7 @@ fn report(stack: &Stack, top: &Entry, new: &Entry) -> String {
 fn list(entries: &[Entry]) -> String {
     let mut text = String::from(", outermost first:");
     for entry in entries {
-        let _ = write!(
-            text,
-            "\n    {} {:#x} taken at {}",
-            name(entry),
-            entry.key,
-            entry.place
-        );
+        let _ = write!(text, "\n    {} {:#x} taken at {}", name(entry), entry.key, entry.place);
     }
     text
 }

@@ -33,18 +33,12 @@ pub struct MutexGuard<'a, L: Level, T> {
 impl<L: Level, T> Mutex<L, T> {
     /// A lock around `value`.
     pub const fn new(value: T) -> Self {
-        Self {
-            raw: raw::Mutex::new(value),
-            level: PhantomData,
-        }
+        Self { raw: raw::Mutex::new(value), level: PhantomData }
     }
 
     /// Waits for the lock.
     #[track_caller]
-    pub fn lock<'a, P: Before<L>>(
-        &'a self,
-        held: &'a mut Held<'_, P>,
-    ) -> (MutexGuard<'a, L, T>, Held<'a, L>) {
+    pub fn lock<'a, P: Before<L>>(&'a self, held: &'a mut Held<'_, P>) -> (MutexGuard<'a, L, T>, Held<'a, L>) {
         (self.guard(), held.narrow())
     }
 
@@ -55,20 +49,14 @@ impl<L: Level, T> Mutex<L, T> {
 
     /// The value.
     pub fn into_inner(self) -> T {
-        self.raw
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.raw.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[track_caller]
     fn guard(&self) -> MutexGuard<'_, L, T> {
         let frame = Frame::push::<L>(address(self));
         let raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
-        MutexGuard {
-            raw,
-            frame,
-            level: PhantomData,
-        }
+        MutexGuard { raw, frame, level: PhantomData }
     }
 }
 
@@ -108,33 +96,21 @@ pub struct RwLockWriteGuard<'a, L: Level, T> {
 impl<L: Level, T> RwLock<L, T> {
     /// A lock around `value`.
     pub const fn new(value: T) -> Self {
-        Self {
-            raw: raw::RwLock::new(value),
-            level: PhantomData,
-        }
+        Self { raw: raw::RwLock::new(value), level: PhantomData }
     }
 
     /// Waits until the lock can be held shared.
     ///
     /// A reader may wait behind a waiting writer, so a thread must never hold it twice.
     #[track_caller]
-    pub fn read<'a, P: Before<L>>(
-        &'a self,
-        held: &'a mut Held<'_, P>,
-    ) -> (RwLockReadGuard<'a, L, T>, Held<'a, L>) {
+    pub fn read<'a, P: Before<L>>(&'a self, held: &'a mut Held<'_, P>) -> (RwLockReadGuard<'a, L, T>, Held<'a, L>) {
         (self.read_in(Frame::push::<L>(address(self))), held.narrow())
     }
 
     /// Waits until the lock can be held exclusively.
     #[track_caller]
-    pub fn write<'a, P: Before<L>>(
-        &'a self,
-        held: &'a mut Held<'_, P>,
-    ) -> (RwLockWriteGuard<'a, L, T>, Held<'a, L>) {
-        (
-            self.write_in(Frame::push::<L>(address(self))),
-            held.narrow(),
-        )
+    pub fn write<'a, P: Before<L>>(&'a self, held: &'a mut Held<'_, P>) -> (RwLockWriteGuard<'a, L, T>, Held<'a, L>) {
+        (self.write_in(Frame::push::<L>(address(self))), held.narrow())
     }
 
     /// Takes the lock exclusively if nobody has it, and never waits.
@@ -151,14 +127,7 @@ impl<L: Level, T> RwLock<L, T> {
             Err(TryLockError::Poisoned(poison)) => poison.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some((
-            RwLockWriteGuard {
-                raw,
-                _frame: frame,
-                level: PhantomData,
-            },
-            held.narrow(),
-        ))
+        Some((RwLockWriteGuard { raw, _frame: frame, level: PhantomData }, held.narrow()))
     }
 
     /// The value, without locking: `&mut` shows that nobody else has it.
@@ -168,27 +137,17 @@ impl<L: Level, T> RwLock<L, T> {
 
     /// The value.
     pub fn into_inner(self) -> T {
-        self.raw
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.raw.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn read_in<'a>(&'a self, frame: Frame<'a>) -> RwLockReadGuard<'a, L, T> {
         let raw = self.raw.read().unwrap_or_else(PoisonError::into_inner);
-        RwLockReadGuard {
-            raw,
-            _frame: frame,
-            level: PhantomData,
-        }
+        RwLockReadGuard { raw, _frame: frame, level: PhantomData }
     }
 
     pub(crate) fn write_in<'a>(&'a self, frame: Frame<'a>) -> RwLockWriteGuard<'a, L, T> {
         let raw = self.raw.write().unwrap_or_else(PoisonError::into_inner);
-        RwLockWriteGuard {
-            raw,
-            _frame: frame,
-            level: PhantomData,
-        }
+        RwLockWriteGuard { raw, _frame: frame, level: PhantomData }
     }
 }
 
@@ -221,9 +180,7 @@ pub struct Condvar {
 impl Condvar {
     /// A condition that nobody waits for.
     pub const fn new() -> Self {
-        Self {
-            raw: raw::Condvar::new(),
-        }
+        Self { raw: raw::Condvar::new() }
     }
 
     /// Releases the guard, waits for a notification, and takes the lock again.

@@ -21,10 +21,7 @@ pub(crate) fn record(outer: u16, inner: u16) {
     let bit = 1 << inner;
     let word = &SEEN[usize::from(outer)];
     if word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-        append(
-            LEVELS[usize::from(outer)].name,
-            LEVELS[usize::from(inner)].name,
-        );
+        append(LEVELS[usize::from(outer)].name, LEVELS[usize::from(inner)].name);
     }
 }
 
@@ -67,28 +64,20 @@ pub fn observed() -> Vec<(&'static str, &'static str)> {
 /// The edges of the table that were not nested directly in this process so far.
 pub fn unexercised_edges() -> Vec<(&'static str, &'static str)> {
     let seen = observed();
-    EDGES
-        .iter()
-        .map(|edge| (edge.outer, edge.inner))
-        .filter(|pair| !seen.contains(pair))
-        .collect()
+    EDGES.iter().map(|edge| (edge.outer, edge.inner)).filter(|pair| !seen.contains(pair)).collect()
 }
 
 /// The observed pairs between two levels, none of them a leaf, that are permitted only by way of
 /// others: the table should name them and the functions that nest them.
 pub fn observed_beyond_table() -> Vec<(&'static str, &'static str)> {
     let plain = |name: &str| {
-        LEVELS.iter().any(|level| {
-            level.name == name && level.name != "Unlocked" && level.kind != crate::table::Kind::Leaf
-        })
+        LEVELS
+            .iter()
+            .any(|level| level.name == name && level.name != "Unlocked" && level.kind != crate::table::Kind::Leaf)
     };
     observed()
         .into_iter()
         .filter(|&(outer, inner)| plain(outer) && plain(inner))
-        .filter(|&(outer, inner)| {
-            !EDGES
-                .iter()
-                .any(|edge| (edge.outer, edge.inner) == (outer, inner))
-        })
+        .filter(|&(outer, inner)| !EDGES.iter().any(|edge| (edge.outer, edge.inner) == (outer, inner)))
         .collect()
 }

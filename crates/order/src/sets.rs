@@ -69,8 +69,7 @@ impl<G> fmt::Debug for LockSet<G> {
 /// Takes all `locks` shared, in the order of their keys; equal keys mean the same lock.
 ///
 /// # Panics
-/// Panics if there are more than [`SET_MAX`] locks.  Checked builds also panic if two different locks
-/// have the same key.
+/// Panics if there are more than [`SET_MAX`] locks, or if two different locks have the same key.
 #[track_caller]
 pub fn read_set<'a, L: Several, T, P: Before<L>>(
     locks: &[(u64, &'a RwLock<L, T>)],
@@ -96,28 +95,17 @@ fn take<'a, L: Level, T, G>(
     locks: &[(u64, &'a RwLock<L, T>)],
     lock: impl Fn(&'a RwLock<L, T>, Frame<'a>) -> G,
 ) -> LockSet<G> {
-    assert!(
-        locks.len() <= SET_MAX,
-        "{} locks at once, at most {SET_MAX}",
-        locks.len()
-    );
+    assert!(locks.len() <= SET_MAX, "{} locks at once, at most {SET_MAX}", locks.len());
     let mut order: Vec<usize> = (0..locks.len()).collect();
     order.sort_by_key(|&given| locks[given].0);
 
-    let mut set = LockSet {
-        guards: Vec::with_capacity(locks.len()),
-        place: vec![0; locks.len()],
-    };
+    let mut set = LockSet { guards: Vec::with_capacity(locks.len()), place: vec![0; locks.len()] };
     let mut last: Option<(u64, &RwLock<L, T>)> = None;
     for given in order {
         let (key, this) = locks[given];
         match last {
             Some((same, other)) if same == key => {
-                debug_assert!(
-                    std::ptr::eq(this, other),
-                    "two {} locks have key {key}",
-                    L::NAME
-                );
+                assert!(std::ptr::eq(this, other), "two {} locks have key {key}", L::NAME);
             }
             Some(_) => set.guards.push(lock(this, Frame::push_next::<L>(key))),
             None => set.guards.push(lock(this, Frame::push::<L>(key))),

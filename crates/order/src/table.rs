@@ -74,36 +74,16 @@ pub struct EdgeRow {
     pub by: &'static str,
 }
 
-const fn lock(
-    name: &'static str,
-    per: &'static str,
-    branch: Branch,
-    doc: &'static str,
-) -> LevelRow {
-    LevelRow {
-        name,
-        per,
-        kind: Kind::Lock,
-        branch,
-        several: Several::Never,
-        shared: "",
-        exclusive: "",
-        doc,
-    }
+const fn lock(name: &'static str, per: &'static str, branch: Branch, doc: &'static str) -> LevelRow {
+    LevelRow { name, per, kind: Kind::Lock, branch, several: Several::Never, shared: "", exclusive: "", doc }
 }
 
 const fn mark(name: &'static str, doc: &'static str) -> LevelRow {
-    LevelRow {
-        kind: Kind::Mark,
-        ..lock(name, "thread", Branch::Trunk, doc)
-    }
+    LevelRow { kind: Kind::Mark, ..lock(name, "thread", Branch::Trunk, doc) }
 }
 
 const fn leaf(name: &'static str, per: &'static str, doc: &'static str) -> LevelRow {
-    LevelRow {
-        kind: Kind::Leaf,
-        ..lock(name, per, Branch::Leaves, doc)
-    }
+    LevelRow { kind: Kind::Leaf, ..lock(name, per, Branch::Leaves, doc) }
 }
 
 const fn edge(outer: &'static str, inner: &'static str, by: &'static str) -> EdgeRow {
@@ -112,28 +92,15 @@ const fn edge(outer: &'static str, inner: &'static str, by: &'static str) -> Edg
 
 /// The levels, outer to inner.  A level's rank is its place here.
 pub const LEVELS: &[LevelRow] = &[
-    mark(
-        "Unlocked",
-        "the thread holds nothing; everything may follow",
-    ),
+    mark("Unlocked", "the thread holds nothing; everything may follow"),
     LevelRow {
         shared: "every change",
         exclusive: "freeze or resize the pool",
-        ..lock(
-            "Freeze",
-            "pool",
-            Branch::Trunk,
-            "keeps changes out while the pool stands still",
-        )
+        ..lock("Freeze", "pool", Branch::Trunk, "keeps changes out while the pool stands still")
     },
     LevelRow {
         exclusive: "move a directory to another parent",
-        ..lock(
-            "Rename",
-            "pool",
-            Branch::Trunk,
-            "keeps the tree of directories free of cycles",
-        )
+        ..lock("Rename", "pool", Branch::Trunk, "keeps the tree of directories free of cycles")
     },
     LevelRow {
         several: Several::ByKey,
@@ -146,10 +113,7 @@ pub const LEVELS: &[LevelRow] = &[
             "the inode's own lock; several at once by number, and names are looked up again after",
         )
     },
-    mark(
-        "Fault",
-        "a page fault begins, alone or inside a copy from or to the caller's memory",
-    ),
+    mark("Fault", "a page fault begins, alone or inside a copy from or to the caller's memory"),
     LevelRow {
         shared: "every fault that may change something",
         exclusive: "freeze",
@@ -164,12 +128,7 @@ pub const LEVELS: &[LevelRow] = &[
         several: Several::ByKey,
         shared: "fault",
         exclusive: "truncate, punch, collapse, insert, zero, clone, publish of a write",
-        ..lock(
-            "Invalidate",
-            "inode",
-            Branch::Trunk,
-            "keeps faults out while blocks leave the file",
-        )
+        ..lock("Invalidate", "inode", Branch::Trunk, "keeps faults out while blocks leave the file")
     },
     LevelRow {
         exclusive: "use or change the entry",
@@ -183,12 +142,7 @@ pub const LEVELS: &[LevelRow] = &[
     LevelRow {
         shared: "every change of metadata",
         exclusive: "checkpoint",
-        ..lock(
-            "Transaction",
-            "pool",
-            Branch::FileSystem,
-            "a group of changes that become durable together",
-        )
+        ..lock("Transaction", "pool", Branch::FileSystem, "a group of changes that become durable together")
     },
     LevelRow {
         several: Several::ByKey,
@@ -210,63 +164,25 @@ pub const LEVELS: &[LevelRow] = &[
             "the bitmap of one group; groups are tried ascending, one at a time",
         )
     },
-    LevelRow {
-        exclusive: "commit",
-        ..lock(
-            "JournalTail",
-            "pool",
-            Branch::FileSystem,
-            "the end of the journal",
-        )
-    },
+    LevelRow { exclusive: "commit", ..lock("JournalTail", "pool", Branch::FileSystem, "the end of the journal") },
     LevelRow {
         shared: "install, revoke, write-protect",
         exclusive: "map, unmap",
-        ..lock(
-            "ReverseMap",
-            "inode",
-            Branch::Translation,
-            "the windows onto a file; never around a file-system call",
-        )
+        ..lock("ReverseMap", "inode", Branch::Translation, "the windows onto a file; never around a file-system call")
     },
     LevelRow {
         exclusive: "install, revoke",
-        ..lock(
-            "Window",
-            "mapping",
-            Branch::Translation,
-            "the translations of one window",
-        )
+        ..lock("Window", "mapping", Branch::Translation, "the translations of one window")
     },
-    leaf(
-        "EntryShard",
-        "shard of the entry table",
-        "entries and their waiters",
-    ),
+    leaf("EntryShard", "shard of the entry table", "entries and their waiters"),
     leaf("WaitQueue", "queue", "who waits for what"),
     leaf("InodeTable", "shard of the inode table", "inodes in memory"),
-    leaf(
-        "MetaShard",
-        "shard of the metadata cache",
-        "metadata blocks in memory",
-    ),
-    leaf(
-        "JournalState",
-        "pool",
-        "which records are where in the journal",
-    ),
-    leaf(
-        "OrphanSet",
-        "pool",
-        "inodes without a name that are still open",
-    ),
+    leaf("MetaShard", "shard of the metadata cache", "metadata blocks in memory"),
+    leaf("JournalState", "pool", "which records are where in the journal"),
+    leaf("OrphanSet", "pool", "inodes without a name that are still open"),
     leaf("Statistics", "pool", "counters shown to people"),
     leaf("HandleTable", "session", "open files"),
-    leaf(
-        "FaultQueue",
-        "fault handler",
-        "faults that wait for a thread",
-    ),
+    leaf("FaultQueue", "fault handler", "faults that wait for a thread"),
     leaf("Mounts", "process", "what is mounted where"),
     leaf("PoolState", "pool", "open, frozen, failed or closed"),
     leaf("Oracle", "test", "what a test expects"),

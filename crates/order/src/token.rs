@@ -75,9 +75,7 @@ pub struct CopyScope<'a> {
 /// Nothing can be taken through the proof while the scope lives.
 #[track_caller]
 pub fn in_copy<'a>(_held: &'a mut Held<'_, level::Inode>) -> CopyScope<'a> {
-    CopyScope {
-        _frame: Frame::copying(),
-    }
+    CopyScope { _frame: Frame::copying() }
 }
 
 /// A logical lock that is held: it takes part in the order like a real one, until dropped.
@@ -101,15 +99,6 @@ impl<L: Level> fmt::Debug for Section<'_, L> {
 /// # Panics
 /// Checked builds panic if `L` may not follow what the thread holds, above all if it holds `L`.
 #[track_caller]
-pub fn enter<'a, L: Level, P: Before<L>>(
-    held: &'a mut Held<'_, P>,
-    key: u64,
-) -> (Section<'a, L>, Held<'a, L>) {
-    (
-        Section {
-            _frame: Frame::push::<L>(key),
-            level: PhantomData,
-        },
-        held.narrow(),
-    )
+pub fn enter<'a, L: Level, P: Before<L>>(held: &'a mut Held<'_, P>, key: u64) -> (Section<'a, L>, Held<'a, L>) {
+    (Section { _frame: Frame::push::<L>(key), level: PhantomData }, held.narrow())
 }

@@ -16,23 +16,17 @@ pub(crate) struct Frame<'a> {
 impl Frame<'_> {
     #[inline]
     pub(crate) fn push<L: Level>(_key: u64) -> Self {
-        Self {
-            borrow: PhantomData,
-        }
+        Self { borrow: PhantomData }
     }
 
     #[inline]
     pub(crate) fn push_next<L: Level>(_key: u64) -> Self {
-        Self {
-            borrow: PhantomData,
-        }
+        Self { borrow: PhantomData }
     }
 
     #[inline]
     pub(crate) fn copying() -> Self {
-        Self {
-            borrow: PhantomData,
-        }
+        Self { borrow: PhantomData }
     }
 }
 
