@@ -57,9 +57,18 @@ fn doc(level: &LevelRow) -> String {
         }
     }
     for edge in EDGES.iter().filter(|edge| edge.inner == level.name) {
-        let _ = writeln!(text, "///\n/// Taken under [`{}`] by: {}.", edge.outer, edge.by);
+        let _ = writeln!(text, "///\n/// Taken under [`{}`] by: {}.", edge.outer, code(edge.by));
     }
     text
+}
+
+/// `text` with the names of functions set as code.
+fn code(text: &str) -> String {
+    let words = text.split(' ').map(|word| {
+        let name = word.trim_end_matches(',');
+        if name.contains('_') { word.replacen(name, &format!("`{name}`"), 1) } else { word.to_owned() }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// `text` with a capital first letter.
@@ -71,6 +80,12 @@ fn sentence(text: &str) -> String {
 /// The constant that the run-time check looks into.
 fn reach() -> String {
     let after = closure();
-    let rows: Vec<String> = after.iter().map(|set| format!("{set:#x}")).collect();
+    let rows: Vec<String> = after
+        .iter()
+        .map(|set| {
+            let words = [48, 32, 16, 0].map(|shift| format!("{:04x}", set >> shift & 0xffff));
+            format!("0x{}", words.join("_"))
+        })
+        .collect();
     format!("pub(crate) const REACH: [u64; {}] = [{}];\n", rows.len(), rows.join(", "))
 }

@@ -18,13 +18,14 @@ use crate::{Before, Level, level};
 /// It has no size, stays on its thread and is not `Clone`.  It borrows the outer proof mutably, so
 /// the outer one cannot be used while it lives.
 pub struct Held<'t, L: Level> {
-    /// `*mut ()` keeps it on its thread.
-    marks: PhantomData<(&'t mut (), *mut (), fn() -> L)>,
+    outer: PhantomData<&'t mut ()>,
+    level: PhantomData<fn() -> L>,
+    thread: PhantomData<*mut ()>,
 }
 
 impl<L: Level> Held<'_, L> {
     pub(crate) const fn new() -> Self {
-        Self { marks: PhantomData }
+        Self { outer: PhantomData, level: PhantomData, thread: PhantomData }
     }
 
     /// The same proof as if the inner level `M` were held too.  It only takes permissions away, and

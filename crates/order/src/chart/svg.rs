@@ -10,14 +10,18 @@ use std::fmt::Write as _;
 use crate::table::{Branch, EDGES, EdgeRow, Kind, LEVELS, LevelRow, rank};
 
 const WIDTH: usize = 1240;
+/// Where the columns begin.
+const FILE_SYSTEM: usize = 150;
+const TRUNK: usize = 620;
+const TRANSLATION: usize = 1010;
 const BOX_WIDTH: usize = 190;
 const BOX_HEIGHT: usize = 46;
 const ROW: usize = 88;
 const TOP: usize = 70;
 /// Between two lanes.
-const LANE: usize = 20;
+const LANE: usize = 16;
 /// Between the sideways ends of two arrows at one box.
-const EXIT: usize = 20;
+const EXIT: usize = 15;
 /// What a label needs between its box and the first lane.
 const LABEL: usize = 124;
 
@@ -94,9 +98,9 @@ fn place(name: &str) -> Place {
             .count()
     };
     let (row, left) = match branch {
-        Branch::Trunk => (above(branch), WIDTH / 2 - BOX_WIDTH / 2),
-        Branch::FileSystem => (above(Branch::Trunk) + above(branch), 150),
-        Branch::Translation => (above(Branch::Trunk) + above(branch), WIDTH - 40 - BOX_WIDTH),
+        Branch::Trunk => (above(branch), TRUNK),
+        Branch::FileSystem => (above(Branch::Trunk) + above(branch), FILE_SYSTEM),
+        Branch::Translation => (above(Branch::Trunk) + above(branch), TRANSLATION),
         Branch::Leaves => unreachable!("no edge leads to a leaf"),
     };
     Place { left, top: TOP + row * ROW, row, branch }
@@ -128,7 +132,7 @@ impl Lanes {
     fn end(&mut self, name: &'static str, side: Side, place: Place) -> usize {
         let used = self.ends.iter().filter(|(n, s, _)| *n == name && *s == side).count();
         self.ends.push((name, side, used));
-        place.top + BOX_HEIGHT / 2 - EXIT / 2 + used * EXIT
+        place.top + EXIT / 2 + used * EXIT
     }
 
     fn next(list: &mut Vec<(&'static str, usize)>, name: &'static str) -> usize {
@@ -199,9 +203,9 @@ fn across(out: &mut String, edge: &'static EdgeRow, from: Place, to: Place, lane
         let _ = write!(path, "H{x} V{}", to.top);
     } else {
         let (lane, inner, side) = if leftwards {
-            (to.right() + 24 + nth * LANE, to.right(), Side::Right)
+            (to.right() + 56 + nth * LANE, to.right(), Side::Right)
         } else {
-            (to.left - 24 - nth * LANE, to.left, Side::Left)
+            (to.left - 56 - nth * LANE, to.left, Side::Left)
         };
         let end = lanes.end(edge.inner, side, to);
         let _ = write!(path, "H{lane} V{end} H{inner}");
