@@ -50,16 +50,16 @@ enum Taken {
 }
 
 impl Frame<'_> {
-    /// A lock of level `L` is about to be waited for.
+    /// A lock is about to be waited for.
     #[track_caller]
-    pub(crate) fn push<L: Level>(key: u64) -> Self {
-        Self::take(L::RANK, key, Taken::Alone)
+    pub(crate) fn push(rank: u16, key: u64) -> Self {
+        Self::take(rank, key, Taken::Alone)
     }
 
     /// A further lock of a set is about to be waited for.
     #[track_caller]
-    pub(crate) fn push_next<L: Level>(key: u64) -> Self {
-        Self::take(L::RANK, key, Taken::NextOfSet)
+    pub(crate) fn push_next(rank: u16, key: u64) -> Self {
+        Self::take(rank, key, Taken::NextOfSet)
     }
 
     /// A copy from or to the caller's memory begins.

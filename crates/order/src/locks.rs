@@ -54,7 +54,7 @@ impl<L: Level, T> Mutex<L, T> {
 
     #[track_caller]
     fn guard(&self) -> MutexGuard<'_, L, T> {
-        let frame = Frame::push::<L>(address(self));
+        let frame = Frame::push(L::RANK, address(self));
         let raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
         MutexGuard { raw, frame, level: PhantomData }
     }
@@ -104,13 +104,13 @@ impl<L: Level, T> RwLock<L, T> {
     /// A reader may wait behind a waiting writer, so a thread must never hold it twice.
     #[track_caller]
     pub fn read<'a, P: Before<L>>(&'a self, held: &'a mut Held<'_, P>) -> (RwLockReadGuard<'a, L, T>, Held<'a, L>) {
-        (self.read_in(Frame::push::<L>(address(self))), held.narrow())
+        (self.read_in(Frame::push(L::RANK, address(self))), held.narrow())
     }
 
     /// Waits until the lock can be held exclusively.
     #[track_caller]
     pub fn write<'a, P: Before<L>>(&'a self, held: &'a mut Held<'_, P>) -> (RwLockWriteGuard<'a, L, T>, Held<'a, L>) {
-        (self.write_in(Frame::push::<L>(address(self))), held.narrow())
+        (self.write_in(Frame::push(L::RANK, address(self))), held.narrow())
     }
 
     /// Takes the lock exclusively if nobody has it, and never waits.
@@ -121,7 +121,7 @@ impl<L: Level, T> RwLock<L, T> {
         &'a self,
         held: &'a mut Held<'_, P>,
     ) -> Option<(RwLockWriteGuard<'a, L, T>, Held<'a, L>)> {
-        let frame = Frame::push::<L>(address(self));
+        let frame = Frame::push(L::RANK, address(self));
         let raw = match self.raw.try_write() {
             Ok(raw) => raw,
             Err(TryLockError::Poisoned(poison)) => poison.into_inner(),
@@ -158,7 +158,7 @@ impl<L: Leaf, T> RwLock<L, T> {
     /// Checked builds panic if the thread holds a leaf already.
     #[track_caller]
     pub fn read_leaf(&self) -> RwLockReadGuard<'_, L, T> {
-        self.read_in(Frame::push::<L>(address(self)))
+        self.read_in(Frame::push(L::RANK, address(self)))
     }
 
     /// Waits until a leaf lock can be held exclusively.
@@ -167,7 +167,7 @@ impl<L: Leaf, T> RwLock<L, T> {
     /// Checked builds panic if the thread holds a leaf already.
     #[track_caller]
     pub fn write_leaf(&self) -> RwLockWriteGuard<'_, L, T> {
-        self.write_in(Frame::push::<L>(address(self)))
+        self.write_in(Frame::push(L::RANK, address(self)))
     }
 }
 

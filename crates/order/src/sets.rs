@@ -107,8 +107,8 @@ fn take<'a, L: Level, T, G>(
             Some((same, other)) if same == key => {
                 assert!(std::ptr::eq(this, other), "two {} locks have key {key}", L::NAME);
             }
-            Some(_) => set.guards.push(lock(this, Frame::push_next::<L>(key))),
-            None => set.guards.push(lock(this, Frame::push::<L>(key))),
+            Some(_) => set.guards.push(lock(this, Frame::push_next(L::RANK, key))),
+            None => set.guards.push(lock(this, Frame::push(L::RANK, key))),
         }
         last = Some((key, this));
         set.place[given] = set.guards.len() - 1;

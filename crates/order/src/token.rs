@@ -101,5 +101,5 @@ impl<L: Level> fmt::Debug for Section<'_, L> {
 /// Checked builds panic if `L` may not follow what the thread holds, above all if it holds `L`.
 #[track_caller]
 pub fn enter<'a, L: Level, P: Before<L>>(held: &'a mut Held<'_, P>, key: u64) -> (Section<'a, L>, Held<'a, L>) {
-    (Section { _frame: Frame::push::<L>(key), level: PhantomData }, held.narrow())
+    (Section { _frame: Frame::push(L::RANK, key), level: PhantomData }, held.narrow())
 }

@@ -4,8 +4,6 @@
 
 use std::marker::PhantomData;
 
-use crate::Level;
-
 /// The trace of one lock held.  It has a destructor, although an empty one, so that the borrow of the
 /// outer proof lasts as long as the guard in every build.
 #[derive(Debug)]
@@ -15,12 +13,12 @@ pub(crate) struct Frame<'a> {
 
 impl Frame<'_> {
     #[inline]
-    pub(crate) fn push<L: Level>(_key: u64) -> Self {
+    pub(crate) fn push(_rank: u16, _key: u64) -> Self {
         Self { borrow: PhantomData }
     }
 
     #[inline]
-    pub(crate) fn push_next<L: Level>(_key: u64) -> Self {
+    pub(crate) fn push_next(_rank: u16, _key: u64) -> Self {
         Self { borrow: PhantomData }
     }
 

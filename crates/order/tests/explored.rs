@@ -75,3 +75,17 @@ fn a_wrong_order_is_reported_in_an_execution() {
         1,
     );
 }
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_lost_wake_up_is_found() {
+    shuttle::check_random(
+        || {
+            let entry = Entry::new();
+            entry.lock();
+            // Nobody is left to unlock it.
+            entry.add_one();
+        },
+        1,
+    );
+}
