@@ -79,13 +79,7 @@ pub fn facts(fd: BorrowedFd<'_>) -> Result<FileFacts> {
         fs::FileType::BlockDevice => FileKind::BlockDevice,
         _ => FileKind::Other,
     };
-    Ok(FileFacts {
-        kind,
-        len: stat.st_size as u64,
-        dev: stat.st_dev,
-        ino: stat.st_ino,
-        sectors: stat.st_blocks as u64,
-    })
+    Ok(FileFacts { kind, len: stat.st_size as u64, dev: stat.st_dev, ino: stat.st_ino, sectors: stat.st_blocks as u64 })
 }
 
 /// The memory behind a file.
@@ -223,12 +217,7 @@ pub fn try_lock(fd: BorrowedFd<'_>, kind: LockKind) -> Result<Locked> {
 /// file; processes of other users are hidden from an ordinary user.
 pub fn lock_owner(fd: BorrowedFd<'_>) -> Option<Owner> {
     let facts = facts(fd).ok()?;
-    let place = format!(
-        "{:02x}:{:02x}:{}",
-        rustix::fs::major(facts.dev),
-        rustix::fs::minor(facts.dev),
-        facts.ino
-    );
+    let place = format!("{:02x}:{:02x}:{}", rustix::fs::major(facts.dev), rustix::fs::minor(facts.dev), facts.ino);
     for process in std::fs::read_dir("/proc").ok()?.flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;

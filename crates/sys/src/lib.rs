@@ -20,7 +20,6 @@ pub mod cpu;
 pub mod file;
 pub mod memory;
 
-
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 pub use rustix::io::Errno;
 

@@ -68,14 +68,7 @@ impl Mapping {
         // so replacing it harms nobody; (2) the descriptor is borrowed for the
         // call and the mapping keeps its own reference to the file.
         let mapped = unsafe {
-            mm::mmap(
-                base.as_ptr().cast(),
-                len,
-                protection.flags(),
-                MapFlags::SHARED | MapFlags::FIXED,
-                fd,
-                0,
-            )
+            mm::mmap(base.as_ptr().cast(), len, protection.flags(), MapFlags::SHARED | MapFlags::FIXED, fd, 0)
         };
         match mapped {
             Ok(_) => Ok(Mapping { base, len, protection }),
@@ -220,6 +213,12 @@ impl Mapping {
             self.read(offset + n * PAGE_BYTES as u64, piece);
             piece == expected
         })
+    }
+
+    /// Panics if the range lies outside the mapping.
+    #[inline]
+    pub fn check(&self, offset: u64, len: u64) {
+        let _ = self.at(offset, len_of(offset, len, self.len));
     }
 
     /// Flushes the cache lines of a range; durable after the next
