@@ -1,1 +1,8 @@
-//! Page tables, real and simulated.
+//! Address translation: what lies between a program's loads and stores and the pool's memory.
+//!
+//! The engine decides what each page of a window may be translated to; this crate makes it so, behind
+//! the engine's trait `Mmu`. [`soft`] simulates windows, so that the engine's fault path can be run
+//! under every schedule and without a kernel.
+#![forbid(unsafe_code)]
+
+pub mod soft;

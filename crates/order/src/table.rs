@@ -185,6 +185,11 @@ pub const LEVELS: &[LevelRow] = &[
     leaf("FaultQueue", "fault handler", "faults that wait for a thread"),
     leaf("Mounts", "process", "what is mounted where"),
     leaf("PoolState", "pool", "open, frozen, failed or closed"),
+    leaf(
+        "PageTable",
+        "simulated window",
+        "translations, for the time of one access or one change",
+    ),
     leaf("Oracle", "test", "what a test expects"),
 ];
 

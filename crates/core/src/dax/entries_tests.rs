@@ -27,6 +27,14 @@ fn rounds(body: impl Fn() + Send + Sync + 'static) {
     }
 }
 
+/// A body with one thread.
+fn alone(body: impl Fn() + Send + Sync + 'static) {
+    #[cfg(not(shuttle))]
+    body();
+    #[cfg(shuttle)]
+    shuttle::check_random(body, 1);
+}
+
 fn put(slot: &mut Slot) {
     slot.apply(Event::Map, Span::Pages, &Bits512::of(0..1));
 }
@@ -147,7 +155,7 @@ fn i33_a_woken_waiter_needs_the_table_only() {
 
 #[test]
 fn a_panic_inside_leaves_the_entry_unlocked() {
-    rounds(|| {
+    alone(|| {
         let entries = Entries::new();
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             entries.with(&mut order::unlocked(), KEY, |slot, _| {
@@ -165,7 +173,7 @@ fn a_panic_inside_leaves_the_entry_unlocked() {
 
 #[test]
 fn a_scan_for_dirty_entries_names_locked_ones() {
-    rounds(|| {
+    alone(|| {
         let entries = Entries::new();
         entries.with(&mut order::unlocked(), KEY, |slot, _| {
             slot.apply(Event::Dirty, Span::Pages, &Bits512::of(0..1));
