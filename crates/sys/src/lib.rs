@@ -16,9 +16,16 @@
 //!
 //! The crate has no locks and starts no threads.
 
+pub mod access;
 pub mod cpu;
 pub mod file;
+pub mod fixup;
 pub mod memory;
+pub mod pagemap;
+pub mod uffd;
+pub mod window;
+
+mod ballast;
 
 pub use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 pub use rustix::io::Errno;

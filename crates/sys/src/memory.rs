@@ -197,6 +197,7 @@ impl Mapping {
     #[inline]
     fn atomic(&self, offset: u64) -> &AtomicU64 {
         assert!(offset.is_multiple_of(8), "word at the unaligned offset {offset}");
+        #[allow(clippy::cast_ptr_alignment)] // asserted above
         let word = self.at(offset, 8).cast::<u64>();
         // SAFETY: (1) the word is mapped and aligned; (2) it lives as long as
         // the mapping, whose lifetime bounds the reference; (3) an atomic
@@ -323,6 +324,7 @@ pub(crate) fn reserve_aligned(len: usize) -> Result<(NonNull<u8>, usize)> {
 /// Both ranges hold `lines * 64` bytes and do not overlap; `to` is aligned to
 /// 64 bytes.
 #[cfg(target_arch = "x86_64")]
+#[allow(clippy::cast_ptr_alignment)] // loads are unaligned ones, `to` is aligned
 unsafe fn stream_lines(from: *const u8, to: *mut u8, lines: usize) {
     use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
     let from = from.cast::<__m128i>();
