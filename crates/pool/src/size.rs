@@ -47,7 +47,7 @@ pub fn format_size(bytes: u64) -> String {
     }
     let whole = bytes >> shift;
     let rest = bytes & ((1 << shift) - 1);
-    let tenths = u128::from(rest) * 10 >> shift;
+    let tenths = (u128::from(rest) * 10) >> shift;
     if rest == 0 { format!("{whole} {unit}iB") } else { format!("{whole}.{tenths} {unit}iB") }
 }
 

@@ -31,7 +31,7 @@ mod imp {
     use core::arch::global_asm;
     use core::ffi::{c_int, c_void};
     use core::ptr;
-    use std::sync::OnceLock;
+    use std::sync::{Once, OnceLock};
 
     // rdi: to, rsi: from, rdx: length. Answers in rax what is left.
     global_asm!(
@@ -70,19 +70,26 @@ mod imp {
     static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
     fn install() {
+        static INSTALLED: Once = Once::new();
+        // What was there is noted first, so that our handler always finds it.
         BEFORE.get_or_init(|| {
-            // SAFETY: (1) both structs are complete; all-zero is a valid
-            // `sigaction`; (2) the handler only looks at registers, so it is
-            // safe at any point of any thread.
+            // SAFETY: an all-zero `sigaction` is a valid place for the answer,
+            // and nothing is changed by asking.
             unsafe {
                 let mut before: libc::sigaction = core::mem::zeroed();
-                let mut ours: libc::sigaction = core::mem::zeroed();
                 libc::sigaction(libc::SIGBUS, ptr::null(), &raw mut before);
+                before
+            }
+        });
+        INSTALLED.call_once(|| {
+            // SAFETY: (1) the struct is complete; (2) the handler looks at
+            // registers only, so it is safe at any point of any thread.
+            unsafe {
+                let mut ours: libc::sigaction = core::mem::zeroed();
                 ours.sa_sigaction = on_sigbus as *const () as usize;
                 ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
                 libc::sigemptyset(&raw mut ours.sa_mask);
                 libc::sigaction(libc::SIGBUS, &raw const ours, ptr::null_mut());
-                before
             }
         });
     }

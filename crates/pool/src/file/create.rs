@@ -16,21 +16,25 @@ use crate::{Access, LEN_BYTES_MAX, LEN_BYTES_MIN, Pool, PoolError, Result};
 pub(super) fn create(path: &Path, len: u64, options: CreateOptions) -> Result<FileMemory> {
     check_len(len)?;
     let fail = |action, errno| PoolError::of_path(path, action, errno);
-    let (fd, mut remains) = match file::open(path, OpenMode::CreateNew) {
-        Ok(fd) => (fd, Remains::Remove(path.to_owned())),
+    let (fd, mut undo) = match file::open(path, OpenMode::CreateNew) {
+        Ok(fd) => (fd, Undo(Remains::Remove(path.to_owned()))),
         Err(Errno::EXIST) => {
-            (file::open(path, OpenMode::ReadWrite).map_err(|errno| fail("open", errno))?, Remains::Nothing)
+            (file::open(path, OpenMode::ReadWrite).map_err(|errno| fail("open", errno))?, Undo(Remains::Nothing))
         }
         Err(errno) => return Err(fail("create", errno)),
     };
     check_kind(path, &fd)?;
-    lock(path, &fd, LockKind::Exclusive)?;
+    if let Err(in_use) = lock(path, &fd, LockKind::Exclusive) {
+        // Whoever was quicker owns the file now.
+        undo.keep();
+        return Err(in_use);
+    }
     if file::facts(fd.as_fd()).map_err(|errno| fail("ask about", errno))?.len != 0 {
         return Err(PoolError::Exists(path.to_owned()));
     }
-    if matches!(remains, Remains::Nothing) {
+    if matches!(undo.0, Remains::Nothing) {
         let copy = fd.try_clone().map_err(|_| fail("open", Errno::MFILE))?;
-        remains = Remains::Empty(copy);
+        undo = Undo(Remains::Empty(copy));
     }
     let len = len.next_multiple_of(page_of(path, &fd)?);
     file::set_len(fd.as_fd(), len).map_err(|errno| fail("set the size of", errno))?;
@@ -46,7 +50,7 @@ pub(super) fn create(path: &Path, len: u64, options: CreateOptions) -> Result<Fi
         backed => backed?,
     }
     file::sync_directory_of(path).map_err(|errno| fail("sync the directory of", errno))?;
-    remains.keep();
+    undo.keep();
     Ok(made)
 }
 
@@ -81,24 +85,26 @@ pub(super) fn create_memfd(name: &str, len: u64, huge: Huge) -> Result<FileMemor
     FileMemory::new(fd, name.to_owned(), len, Access::ReadWrite)
 }
 
-/// What is to be undone if creating fails; dropping it undoes it.
+/// What is to be undone if creating fails.
 enum Remains {
     Nothing,
     Remove(PathBuf),
     Empty(OwnedFd),
 }
 
-impl Remains {
+/// Undoes it when dropped.
+struct Undo(Remains);
+
+impl Undo {
     fn keep(mut self) {
-        self = Remains::Nothing;
-        drop(self);
+        self.0 = Remains::Nothing;
     }
 }
 
-impl Drop for Remains {
+impl Drop for Undo {
     fn drop(&mut self) {
         // An error is on its way already; this one could add nothing to it.
-        let _ = match self {
+        let _ = match &self.0 {
             Remains::Nothing => Ok(()),
             Remains::Remove(path) => file::remove(path),
             Remains::Empty(fd) => file::set_len(fd.as_fd(), 0),
