@@ -5,6 +5,7 @@
 //! here, since this crate knows no system interface.
 
 use format::FormatError;
+use pool::PoolError;
 
 /// What an operation of the engine can answer instead of a result.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -119,6 +120,16 @@ impl FsError {
             FsError::NotSupported(_) => errno::EOPNOTSUPP,
             FsError::Stale => errno::ESTALE,
             FsError::Damaged(_) | FsError::Inconsistent { .. } => errno::EUCLEAN,
+        }
+    }
+}
+
+impl From<PoolError> for FsError {
+    fn from(error: PoolError) -> FsError {
+        match error {
+            PoolError::NoSpace { .. } => FsError::NO_SPACE,
+            PoolError::ReadOnly { .. } => FsError::ReadOnly,
+            other => FsError::Io(other.to_string()),
         }
     }
 }

@@ -292,6 +292,8 @@ pub struct Statfs {
     pub blocks: u64,
     /// Free blocks, those that wait for a sync included.
     pub blocks_free: u64,
+    /// Free blocks without those kept back for metadata.
+    pub blocks_available: u64,
     /// Inodes there could be.
     pub files: u64,
     /// Inodes that could still be made.
@@ -348,24 +350,27 @@ pub enum SyncKind {
     All,
 }
 
-/// What a pool is opened for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Nothing in the pool is changed.
-    ReadOnly,
-    /// Reading and writing.
-    ReadWrite,
-}
-
 /// What a new pool is made with.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MakeOptions {
-    /// A name for people, at most 32 bytes.
+    /// A name for people, at most 31 bytes.
     pub label: String,
-    /// The pool's identity; made from time and address if `None`.
+    /// The pool's identity; a random one if `None`.
     pub uuid: Option<[u8; 16]>,
     /// The time stamp of the root directory; the clock's if `None`.
     pub now: Option<Timestamp>,
+    /// Permission bits of the root directory.
+    pub root_mode: u32,
+    /// Owner of the root directory.
+    pub root_uid: u32,
+    /// Group of the root directory.
+    pub root_gid: u32,
+}
+
+impl Default for MakeOptions {
+    fn default() -> MakeOptions {
+        MakeOptions { label: String::new(), uuid: None, now: None, root_mode: 0o755, root_uid: 0, root_gid: 0 }
+    }
 }
 
 /// What lies behind pages of a file.
