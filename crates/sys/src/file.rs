@@ -2,10 +2,10 @@
 //!
 //! A pool is one file. Which kind of memory it is follows from its file system:
 //! tmpfs and hugetlbfs are memory that outlives processes, anything else is a
-//! page-cached file. One process owns a pool: an exclusive OFD lock on the
-//! file, which goes with the open file and so survives neither the close nor
-//! the death of its owner, but survives a fork's child closing its copy of
-//! another descriptor, which POSIX locks would not.
+//! page-cached file. One process owns a pool: it holds an exclusive OFD lock on
+//! the file, which goes with the open file. It ends when its owner closes the
+//! file or dies, and not, as a POSIX lock would, when the owner happens to
+//! close another descriptor of the same file.
 
 use crate::{Errno, Result};
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
