@@ -190,6 +190,8 @@ pub const LEVELS: &[LevelRow] = &[
         "simulated window",
         "translations, for the time of one access or one change",
     ),
+    leaf("WindowList", "fault handler", "which windows stand where, and which translations are the oldest"),
+    leaf("Listeners", "pool", "who is told of changes"),
     leaf("Oracle", "test", "what a test expects"),
 ];
 
