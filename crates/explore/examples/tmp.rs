@@ -8,7 +8,7 @@ fn main() {
         let t = std::time::Instant::now();
         let c = table::column(p, bounds);
         println!("{} {:?} sched {} {:?} expect {:?}", c.protocol, c.numbers(), c.schedules, t.elapsed(), p.known());
-        for f in &c.findings { println!("   {:?} {} | {} | {}p {}s {}", f.interleaving, f.scenario.name, f.failure.message, f.failure.preemptions, f.failure.steps, f.failure.schedule); }
+        for f in &c.findings { println!("   {:?} {} | {} [{}] | {}p {}s {}", f.interleaving, f.scenario.name, f.failure.class, f.failure.message, f.failure.preemptions, f.failure.steps, f.failure.schedule); }
         cols.push(c);
     }
 }

@@ -99,7 +99,7 @@ pub struct Outcome {
 /// A schedule that fails, and how.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// A line about what was being run. Empty unless the scenario's owner fills it.
+    /// What was being run: a headline, and further lines. Empty unless the scenario's owner fills it.
     pub title: String,
     /// The kind: `panic`, `deadlock`, `endless`, `not deterministic`, or what [`fail`] was given.
     pub class: String,

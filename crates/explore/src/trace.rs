@@ -24,6 +24,8 @@ pub enum Mode {
 pub enum What {
     /// A step, in words.
     Step(String),
+    /// Something worth a line that is no step: a fault begins, an error comes back.
+    Note(String),
     /// Began to wait for a lock.
     Wait {
         /// The lock's name.

@@ -95,7 +95,7 @@ fn handle(thread: &Thread, access: Access, index: usize) -> Reply {
         thread.map(index, Pte::Private);
         return release(thread, grabbed, index, Reply::DoneCow);
     }
-    if extent == Extent::Hole {
+    if !matches!(extent, Extent::Written(_)) {
         return Reply::Locked(Some(load_hole(thread, grabbed, index)));
     }
     insert_entry(thread, grabbed, index);

@@ -111,7 +111,7 @@ fn handle(thread: &Thread, access: Access, index: usize) -> Reply {
             Grabbed::Entry => Reply::EntryLocked(index),
         };
     }
-    if extent == Extent::Hole {
+    if !matches!(extent, Extent::Written(_)) {
         if access == Access::Read {
             return Reply::Locked(Some(load_hole(thread, grabbed, index)));
         }

@@ -262,7 +262,10 @@ impl<'a> JsonFinding<'a> {
     fn of(finding: &'a Finding) -> Self {
         Self {
             interleaving: finding.interleaving,
-            what: finding.interleaving.map_or(&finding.failure.class, interleaving),
+            what: match finding.interleaving {
+                Some(number) => interleaving(number),
+                None => &finding.failure.class,
+            },
             class: &finding.failure.class,
             message: &finding.failure.message,
             scenario: finding.scenario.name,

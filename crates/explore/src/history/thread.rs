@@ -8,10 +8,11 @@
 //! A method says in words what it did, for the chart; the words are built only when recorded.
 
 use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
+use shuttle::thread::JoinHandle;
 
 use super::locks::{Lock, Tid};
 use super::world::{
-    Entry, Extent, Invariant, PAGES, Pte, State, Violation, broken, name_of,
+    Entry, Extent, Invariant, PAGES, Pte, State, Store, Violation, Way, broken, name_of,
 };
 use crate::bounded::{fail, set_uninterrupted};
 use crate::trace::{self, Mode, What};
@@ -42,6 +43,7 @@ pub enum Discard {
 pub(super) struct World {
     state: Mutex<State>,
     wakers: Vec<Condvar>,
+    workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl World {
@@ -50,7 +52,15 @@ impl World {
         Arc::new(Self {
             state: Mutex::new(state),
             wakers,
+            workers: Mutex::new(Vec::new()),
         })
+    }
+
+    /// Keeps the handle of a thread: a thread whose handle is gone is not waited for.
+    pub fn keep(&self, worker: JoinHandle<()>) {
+        if let Ok(mut workers) = self.workers.lock() {
+            workers.push(worker);
+        }
     }
 }
 
@@ -106,7 +116,7 @@ impl Thread {
 
     /// Says something that is worth a line of the chart and is no step.
     pub fn remark(&self, words: &str) {
-        self.says(|| words.to_owned());
+        trace::record(self.id, || What::Note(words.to_owned()));
     }
 
     // Locks
@@ -471,7 +481,8 @@ impl Thread {
             };
             state.blocks[block].content[self.id] = value;
             self.says(|| format!("the store of {value} to page {index} goes through"));
-            state.complete(self.id, index, value)?;
+            let way = Way::Mapping;
+            state.complete(self.id, index, Store { value, way })?;
             Ok(true)
         })
     }
@@ -490,7 +501,8 @@ impl Thread {
 
     /// write(2) is about to return: its data counts as stored.
     pub fn written(&self, index: usize, value: u32) {
-        self.step(|state| state.complete(self.id, index, value));
+        let way = Way::Write;
+        self.step(|state| state.complete(self.id, index, Store { value, way }));
     }
 
     // Durability
@@ -561,6 +573,8 @@ impl Thread {
             state.alive -= 1;
             if state.alive == 0 { state.ended() } else { Ok(()) }
         });
+        // What is left of the thread changes nothing and is no decision.
+        set_uninterrupted(true);
     }
 
     /// All pages of the file.

@@ -87,8 +87,12 @@ pub enum Invariant {
     WalkLocked,
     /// A completed store stays.
     StoreStays,
+    /// Completed write(2) data stays.
+    WriteStays,
     /// A completed store is seen through every mapping of the file.
     StoreSeen,
+    /// Completed write(2) data is seen through every mapping of the file.
+    WriteSeen,
     /// A translation leads to a block that the file owns at that place.
     BlockOwned,
     /// No translation to a block lies past the end of the file.
@@ -102,7 +106,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Invariant; 14] = [
+    pub const ALL: [Invariant; 16] = [
         Invariant::UnlockHeld,
         Invariant::UnlockMode,
         Invariant::NothingKept,
@@ -112,7 +116,9 @@ impl Invariant {
         Invariant::NoCircle,
         Invariant::WalkLocked,
         Invariant::StoreStays,
+        Invariant::WriteStays,
         Invariant::StoreSeen,
+        Invariant::WriteSeen,
         Invariant::BlockOwned,
         Invariant::WithinSize,
         Invariant::PrivateWithinSize,
@@ -131,7 +137,9 @@ impl Invariant {
             Invariant::NoCircle => "deadlock",
             Invariant::WalkLocked => "mappings walked without their lock",
             Invariant::StoreStays => "lost store",
-            Invariant::StoreSeen => "stale zero translation",
+            Invariant::WriteStays => "lost write(2)",
+            Invariant::StoreSeen => "stale zeros after a store",
+            Invariant::WriteSeen => "stale zeros after write(2)",
             Invariant::BlockOwned => "translation to a freed block",
             Invariant::WithinSize => "translation past the end",
             Invariant::PrivateWithinSize => "private copy past the end",
@@ -180,6 +188,45 @@ pub(super) struct HolePage {
     pub attached: bool,
 }
 
+/// A completed store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Store {
+    pub value: u32,
+    pub way: Way,
+}
+
+/// How data got into the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By a store through a mapping.
+    Mapping,
+    /// By write(2).
+    Write,
+}
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Way::Mapping => "store",
+            Way::Write => "write(2)",
+        }
+    }
+
+    fn stays(self) -> Invariant {
+        match self {
+            Way::Mapping => Invariant::StoreStays,
+            Way::Write => Invariant::WriteStays,
+        }
+    }
+
+    fn seen(self) -> Invariant {
+        match self {
+            Way::Mapping => Invariant::StoreSeen,
+            Way::Write => Invariant::WriteSeen,
+        }
+    }
+}
+
 /// Everything that threads share.
 #[derive(Debug)]
 pub(super) struct State {
@@ -198,7 +245,7 @@ pub(super) struct State {
     pub keeps_marks: bool,
     pub ptes: Vec<[Pte; PAGES]>,
     /// The completed store of each slot.
-    pub stores: [[Option<u32>; SLOTS]; PAGES],
+    pub stores: [[Option<Store>; SLOTS]; PAGES],
     /// Every `get_block` fails.
     pub failing: bool,
     pub alive: usize,
@@ -247,15 +294,19 @@ impl State {
 
     /// Fills a block with zeros: must not hit a completed store.
     pub fn zero(&mut self, block: usize) -> Result<(), Violation> {
-        if let Some(page) = self.blocks[block].owner
-            && let Some(slot) = (0..SLOTS).find(|slot| self.stores[page][*slot].is_some())
-        {
-            let whose = name_of(slot);
-            let message = format!("zeroes block {block}, and with it the store that {whose} had completed");
-            return broken(Invariant::StoreStays, message);
+        let owner = self.blocks[block].owner;
+        if let Some((slot, store)) = owner.and_then(|page| self.a_store_in(page)) {
+            let (way, whose) = (store.way.name(), name_of(slot));
+            let message = format!("zeroes block {block}, and with it the {way} that {whose} had completed");
+            return broken(store.way.stays(), message);
         }
         self.blocks[block].content = [0; SLOTS];
         Ok(())
+    }
+
+    /// The first completed store to a page, with its slot.
+    fn a_store_in(&self, page: usize) -> Option<(Tid, Store)> {
+        (0..SLOTS).find_map(|slot| self.stores[page][slot].map(|store| (slot, store)))
     }
 
     /// Frees the block of a page: nothing may lead to it any more.
@@ -308,11 +359,11 @@ impl State {
                 let message = format!("maps page {page}, after truncate to {} had returned", self.size);
                 broken(Invariant::WithinSize, message)
             }
-            Pte::Zero => match self.stores[page].iter().position(Option::is_some) {
-                Some(slot) => {
-                    let whose = name_of(slot);
-                    let message = format!("maps zeros for page {page}, where {whose} has completed a store");
-                    broken(Invariant::StoreSeen, message)
+            Pte::Zero => match self.a_store_in(page) {
+                Some((slot, store)) => {
+                    let (way, whose) = (store.way.name(), name_of(slot));
+                    let message = format!("maps zeros for page {page}, where {whose} has completed a {way}");
+                    broken(store.way.seen(), message)
                 }
                 None => Ok(()),
             },
@@ -321,15 +372,16 @@ impl State {
     }
 
     /// Takes note that a store is complete: from now on everybody must see it.
-    pub fn complete(&mut self, tid: Tid, page: usize, value: u32) -> Result<(), Violation> {
-        self.stores[page][tid] = Some(value);
+    pub fn complete(&mut self, tid: Tid, page: usize, store: Store) -> Result<(), Violation> {
+        self.stores[page][tid] = Some(store);
         match self.ptes.iter().position(|pte| pte[page] == Pte::Zero) {
             Some(blind) => {
                 let whose = name_of(blind);
+                let way = store.way.name();
                 let message = format!(
-                    "has completed a store to page {page}, but the page table of {whose} goes on showing zeros"
+                    "has completed a {way} to page {page}, but the page table of {whose} goes on showing zeros"
                 );
-                broken(Invariant::StoreSeen, message)
+                broken(store.way.seen(), message)
             }
             None => Ok(()),
         }
@@ -342,12 +394,12 @@ impl State {
             let left = |pte: &[Pte; PAGES]| matches!(pte[page], Pte::Zero | Pte::Block { .. });
             if let Some(tid) = self.ptes.iter().position(left) {
                 let whose = name_of(tid);
-                let message = format!("truncate returns, and the page table of {whose} still maps page {page}");
+                let message = format!("returns from truncate, and the page table of {whose} still maps page {page}");
                 return broken(Invariant::WithinSize, message);
             }
             if let Some(tid) = self.ptes.iter().position(|pte| pte[page] == Pte::Private) {
                 let whose = name_of(tid);
-                let message = format!("truncate returns, and {whose} keeps a private copy of page {page}");
+                let message = format!("returns from truncate, and {whose} keeps a private copy of page {page}");
                 return broken(Invariant::PrivateWithinSize, message);
             }
         }
@@ -361,7 +413,7 @@ impl State {
             return Ok(());
         }
         let names: Vec<String> = held.iter().map(|lock| lock.name(self.words)).collect();
-        let message = format!("{what} has returned, and {} is still held", names.join(", "));
+        let message = format!("returns from {what} and still holds {}", names.join(", "));
         broken(Invariant::NothingKept, message)
     }
 
@@ -369,24 +421,29 @@ impl State {
     pub fn ended(&self) -> Result<(), Violation> {
         for page in 0..PAGES {
             for slot in 0..SLOTS {
-                let Some(value) = self.stores[page][slot] else {
-                    continue;
-                };
-                let whose = name_of(slot);
-                let Extent::Written(block) = self.extents[page] else {
-                    let message = format!("page {page} has no data, although {whose} stored into it");
-                    return broken(Invariant::StoreStays, message);
-                };
-                if self.blocks[block].content[slot] != value {
-                    let message = format!("the store of {whose} to page {page} is gone");
-                    return broken(Invariant::StoreStays, message);
-                }
-                let durable = self.blocks[block].durable[slot] == value;
-                if self.keeps_marks && !durable && !self.dirty[page] {
-                    let message = format!("the store of {whose} to page {page} is neither flushed nor marked dirty");
-                    return broken(Invariant::StoreFlushed, message);
+                if let Some(store) = self.stores[page][slot] {
+                    self.is_kept(page, slot, store)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// A completed store is in the file, and durable or marked.
+    fn is_kept(&self, page: usize, slot: usize, store: Store) -> Result<(), Violation> {
+        let (way, whose) = (store.way.name(), name_of(slot));
+        let at_end = format!("ends as the last, and the {way} of {whose} to page {page}");
+        let Extent::Written(block) = self.extents[page] else {
+            return broken(store.way.stays(), format!("{at_end} is not in the file"));
+        };
+        let block = &self.blocks[block];
+        if block.content[slot] != store.value {
+            return broken(store.way.stays(), format!("{at_end} is gone"));
+        }
+        let durable = block.durable[slot] == store.value;
+        if self.keeps_marks && !durable && !self.dirty[page] {
+            let message = format!("{at_end} is neither flushed nor marked dirty");
+            return broken(Invariant::StoreFlushed, message);
         }
         Ok(())
     }
@@ -396,10 +453,10 @@ impl State {
         let mut found = Vec::new();
         for page in 0..PAGES {
             for (slot, store) in self.stores[page].iter().enumerate() {
-                if let (Some(value), Some(block)) = (store, self.extents[page].block())
-                    && self.blocks[block].durable[slot] != *value
+                if let (Some(store), Some(block)) = (store, self.extents[page].block())
+                    && self.blocks[block].durable[slot] != store.value
                 {
-                    found.push((page, slot, *value));
+                    found.push((page, slot, store.value));
                 }
             }
         }
@@ -423,13 +480,17 @@ impl State {
 
     /// What a circle of waiting breaks.
     pub fn circle<T>(&self, circle: &[(Tid, Lock)]) -> Result<T, Violation> {
-        let waits = |(tid, lock): &(Tid, Lock)| {
-            format!("{} waits for {}", name_of(*tid), lock.name(self.words))
+        let name = |lock: &Lock| lock.name(self.words);
+        let mut message = match circle.first() {
+            Some((_, lock)) => format!("waits for {}", name(lock)),
+            None => String::new(),
         };
-        let all: Vec<String> = circle.iter().map(waits).collect();
         if circle.len() == 1 {
-            let message = format!("{}, which it holds itself", all[0]);
+            message.push_str(", which it holds itself");
             return broken(Invariant::NoSelfWait, message);
+        }
+        for (tid, lock) in &circle[1..] {
+            message.push_str(&format!(", {} waits for {}", name_of(*tid), name(lock)));
         }
         let has = |wanted: fn(Lock) -> bool| circle.iter().any(|(_, lock)| wanted(*lock));
         let invariant = if has(|lock| matches!(lock, Lock::Page(_))) {
@@ -439,6 +500,7 @@ impl State {
         } else {
             Invariant::NoCircle
         };
-        broken(invariant, format!("{}: for ever", all.join(", ")))
+        message.push_str(": for ever");
+        broken(invariant, message)
     }
 }
