@@ -12,7 +12,7 @@ use window_common::{Bed, PAGE, watchdog};
 #[test]
 fn a_store_to_a_hole_reaches_a_new_block() {
     watchdog();
-    let Some(bed) = Bed::new(100 * PAGE, &Limits::default()) else { return };
+    let Some(bed) = Bed::new(100 * PAGE, Limits::default()) else { return };
     let map = bed.map(0..100, WindowKind::SharedWrite);
     assert_eq!(bed.stored(7), None);
     map.store(7, 42);
@@ -24,7 +24,7 @@ fn a_store_to_a_hole_reaches_a_new_block() {
 #[test]
 fn a_hole_reads_as_zeros_and_its_first_store_still_faults() {
     watchdog();
-    let Some(bed) = Bed::new(64 * PAGE, &Limits::default()) else { return };
+    let Some(bed) = Bed::new(64 * PAGE, Limits::default()) else { return };
     let map = bed.map(0..64, WindowKind::SharedWrite);
     assert_eq!((0..16).map(|page| map.load(page)).sum::<u64>(), 0);
     let reads = bed.dax.counters().faults(FaultKind::HoleRead);
@@ -38,7 +38,7 @@ fn a_hole_reads_as_zeros_and_its_first_store_still_faults() {
 #[test]
 fn a_block_that_appears_shows_in_the_other_window_that_read_the_hole() {
     watchdog();
-    let Some(bed) = Bed::new(64 * PAGE, &Limits::default()) else { return };
+    let Some(bed) = Bed::new(64 * PAGE, Limits::default()) else { return };
     let (one, two) = (bed.map(0..64, WindowKind::SharedWrite), bed.map(2..60, WindowKind::SharedRead));
     assert_eq!(two.load(5), 0);
     one.store(5, 77);
@@ -48,7 +48,7 @@ fn a_block_that_appears_shows_in_the_other_window_that_read_the_hole() {
 #[test]
 fn an_access_past_the_end_raises_sigbus_and_growing_heals_it() {
     watchdog();
-    let Some(bed) = Bed::new(10 * PAGE, &Limits::default()) else { return };
+    let Some(bed) = Bed::new(10 * PAGE, Limits::default()) else { return };
     let map = bed.map(0..20, WindowKind::SharedWrite);
     map.store(9, 1);
     assert!(map.try_store(10, 1).is_err());
@@ -64,7 +64,7 @@ fn an_access_past_the_end_raises_sigbus_and_growing_heals_it() {
 #[test]
 fn want_of_space_is_sigbus_with_a_reason_and_is_tried_again_later() {
     watchdog();
-    let Some(bed) = Bed::new(10 * PAGE, &Limits::default()) else { return };
+    let Some(bed) = Bed::new(10 * PAGE, Limits::default()) else { return };
     let map = bed.map(0..10, WindowKind::SharedWrite);
     bed.table.full.store(true, SeqCst);
     assert!(map.try_store(2, 1).is_err());
@@ -80,7 +80,7 @@ fn want_of_space_is_sigbus_with_a_reason_and_is_tried_again_later() {
 #[test]
 fn a_private_window_keeps_what_it_stored_and_shows_the_rest_of_the_file() {
     watchdog();
-    let Some(bed) = Bed::new(32 * PAGE, &Limits::default()) else { return };
+    let Some(bed) = Bed::new(32 * PAGE, Limits::default()) else { return };
     let shared = bed.map(0..32, WindowKind::SharedWrite);
     for page in 0..32 {
         shared.store(page, 100 + page);
@@ -102,11 +102,13 @@ fn a_private_window_keeps_what_it_stored_and_shows_the_rest_of_the_file() {
     assert_eq!((private.load(3), private.load(20)), (0, 0));
 }
 
+/// Stores of each thread.
+const ROUNDS: u64 = 4_000;
+
 #[test]
 fn no_store_is_lost_while_translations_come_and_go() {
     watchdog();
-    const ROUNDS: u64 = 4_000;
-    let Some(bed) = Bed::new(16 * PAGE, &Limits::default()) else { return };
+    let Some(bed) = Bed::new(16 * PAGE, Limits::default()) else { return };
     let map = bed.map(0..16, WindowKind::SharedWrite);
     let stop = AtomicBool::new(false);
     let mut revocations = 0;
@@ -148,7 +150,7 @@ fn no_store_is_lost_while_translations_come_and_go() {
 #[test]
 fn a_system_call_may_be_the_first_to_touch_a_page() {
     watchdog();
-    let Some(bed) = Bed::new(16 * PAGE, &Limits::default()) else { return };
+    let Some(bed) = Bed::new(16 * PAGE, Limits::default()) else { return };
     let map = bed.map(0..16, WindowKind::SharedWrite);
     let (mut reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(&77_u64.to_ne_bytes()).unwrap();
@@ -169,7 +171,7 @@ fn a_system_call_may_be_the_first_to_touch_a_page() {
 fn with_few_translations_old_regions_give_way_and_nothing_is_lost() {
     watchdog();
     let limits = Limits { translations_max: Some(24) };
-    let Some(bed) = Bed::new(8192 * PAGE, &limits) else { return };
+    let Some(bed) = Bed::new(8192 * PAGE, limits) else { return };
     bed.table.stride.store(3, SeqCst); // no two blocks are neighbours
     let map = bed.map(0..8192, WindowKind::SharedWrite);
     let pages: Vec<u64> = (0..16).flat_map(|region| (0..4).map(move |n| region * 512 + n * 7)).collect();
@@ -188,7 +190,7 @@ fn with_few_translations_old_regions_give_way_and_nothing_is_lost() {
 #[test]
 fn more_faults_at_once_than_workers_at_the_start_are_served() {
     watchdog();
-    let Some(bed) = Bed::new(64 * PAGE, &Limits::default()) else { return };
+    let Some(bed) = Bed::new(64 * PAGE, Limits::default()) else { return };
     let map = bed.map(0..64, WindowKind::SharedWrite);
     std::thread::scope(|scope| {
         for who in 0..16 {

@@ -80,7 +80,7 @@ pub use windows::{FileDax, WindowId};
 pub use writeback::Tracking;
 
 use counters::Counters;
-use entries::{Entries, Which};
+use entries::{Entries, Key, Which};
 
 /// The fault path of a pool: one for each open file system.
 #[derive(Debug)]
@@ -136,13 +136,13 @@ impl Dax {
     pub fn is_marked<P: Before<level::Entry>>(
         &self,
         held: &mut Held<'_, P>,
-        file: &FileDax,
+        ino: Ino,
         page: u64,
     ) -> bool {
-        let region = page / REGION_PAGES..page / REGION_PAGES + 1;
-        let found = self.entries.regions(file.ino(), region, Which::Any);
+        let region = page / REGION_PAGES;
+        let found = self.entries.regions(ino, region..region + 1, Which::Any);
         found.into_iter().any(|region| {
-            self.entries.with(held, file.key(region), |slot, _| {
+            self.entries.with(held, Key { ino, region }, |slot, _| {
                 slot.dirty().contains(page % REGION_PAGES)
             })
         })

@@ -85,7 +85,7 @@ pub struct Mapped {
 }
 
 impl Bed {
-    pub fn new(bytes: u64, limits: &Limits) -> Option<Arc<Bed>> {
+    pub fn new(bytes: u64, limits: Limits) -> Option<Arc<Bed>> {
         let pool: Arc<dyn Pool> = Arc::new(MemfdPool::create("window-test", POOL_BYTES, Huge::No).unwrap());
         let mmu = match WindowMmu::new(limits) {
             Err(WindowError::Traps(why)) => {
