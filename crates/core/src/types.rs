@@ -350,6 +350,15 @@ pub enum SyncKind {
     All,
 }
 
+/// What a pool is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing in the pool is changed. A pool that needs recovery is recovered in memory only.
+    ReadOnly,
+    /// Reading and writing.
+    ReadWrite,
+}
+
 /// What a new pool is made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MakeOptions {

@@ -17,7 +17,8 @@ use super::remove::EXTENTS_PER_TX_MAX;
 use super::{Fs, record};
 use crate::dax::Invalidation;
 use crate::error::FsError;
-use crate::meta::{Mapped, TxSize, extents};
+use crate::meta::extents::Mapped;
+use crate::meta::{TxSize, extents};
 use crate::types::{FILE_SIZE_MAX, Fallocate, PAGE_BYTES, RunState};
 
 /// Runs that one transaction converts at most.

@@ -12,7 +12,8 @@ use super::names::{check_name, is_dot};
 use super::place::offset_of;
 use super::{Fs, record};
 use crate::error::FsError;
-use crate::meta::{Align, Mapped, Purpose, Tx, TxSize, Want, dir, extents};
+use crate::meta::extents::Mapped;
+use crate::meta::{Align, Purpose, Tx, TxSize, Want, dir, extents};
 use crate::types::{Ino, Kind, LINKS_MAX, NewKind, NewNode, TARGET_MAX_BYTES};
 
 impl Fs {

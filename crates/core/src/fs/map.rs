@@ -18,7 +18,8 @@ use super::views::ViewKind;
 use super::{Fs, record};
 use crate::dax::{self, BlockMap, Eager, FaultError, Mmu, Served, WindowId};
 use crate::error::FsError;
-use crate::meta::{Mapped, TxSize, extents};
+use crate::meta::extents::Mapped;
+use crate::meta::{TxSize, extents};
 use crate::types::{PAGE_BYTES, Run, RunState};
 
 /// The block map of one inode.
@@ -78,7 +79,7 @@ impl Fs {
     pub fn fault(&self, node: &Node, id: WindowId, page: u64, access: dax::Access) -> Result<Served, FaultError> {
         self.demand_own(node).map_err(FaultError::Fs)?;
         let first = self.fault_once(&node.inode, id, page, access);
-        if !matches!(first, Err(FaultError::NoSpace)) {
+        if !matches!(first, Err(FaultError::NoSpace { pending: true })) {
             return first;
         }
         self.meta.sync(&mut order::fault_root()).map_err(FaultError::Fs)?;

@@ -52,13 +52,14 @@ use pool::{Durability, Pool};
 pub use self::inode::Node;
 pub use self::names::LastLink;
 pub use self::views::View;
-pub use crate::meta::{Access, Recovered};
+pub use crate::meta::Recovered;
+pub use crate::types::Access;
 
 use self::inode::Inode;
 use self::itable::InodeTable;
 use crate::dax::Dax;
 use crate::error::FsError;
-use crate::meta::{self, Meta};
+use crate::meta::Meta;
 use crate::types::{MakeOptions, NAME_MAX_BYTES, PAGE_BYTES, Statfs, Timestamp};
 
 /// An open pool as a file system.
@@ -92,20 +93,10 @@ impl std::fmt::Debug for Fs {
 impl Fs {
     /// Makes an empty file system in a pool. What was in the pool is lost.
     pub fn make(pool: &dyn Pool, options: &MakeOptions) -> Result<(), FsError> {
-        let now = options.now.unwrap_or_else(Timestamp::now);
-        let uuid = options.uuid.unwrap_or_else(random_uuid);
-        Meta::make(
-            pool,
-            &meta::MakeOptions {
-                label: options.label.clone(),
-                uuid,
-                now_secs: now.seconds,
-                now_nanos: now.nanos,
-                root_mode: options.root_mode,
-                root_uid: options.root_uid,
-                root_gid: options.root_gid,
-            },
-        )
+        let mut options = options.clone();
+        options.now.get_or_insert_with(Timestamp::now);
+        options.uuid.get_or_insert_with(random_uuid);
+        Meta::make(pool, &options)
     }
 
     /// Opens a pool: replays the journal, then frees what had lost its last name.

@@ -27,22 +27,13 @@ pub(super) fn offset_of(block: Block) -> u64 {
     block.0 * PAGE_BYTES
 }
 
-/// Metadata's run in the words of `types`.
-fn to_run(run: &extents::Run) -> Run {
-    match run.state {
-        extents::State::Hole => Run::hole(run.page, run.pages),
-        extents::State::Unwritten(block) => Run::unwritten(run.page, run.pages, block),
-        extents::State::Written(block) => Run::written(run.page, run.pages, block),
-    }
-}
-
 /// The run that begins at `page`, from a record.
 pub(super) fn lookup_in<S: NodeStore + ?Sized>(
     store: &S,
     rec: &format::InodeRecord,
     page: u64,
 ) -> Result<Run, FsError> {
-    extents::lookup(store, rec, page).map(|run| to_run(&run))
+    extents::lookup(store, rec, page)
 }
 
 impl Fs {
@@ -85,7 +76,7 @@ impl Fs {
         page: u64,
     ) -> Result<Option<Run>, FsError> {
         let (rec, _held) = inode.map.read(held);
-        Ok(extents::next(&*self.meta, &rec, page)?.map(|run| to_run(&run)))
+        extents::next(&*self.meta, &rec, page)
     }
 
     /// What to ask the allocator for to fill `pages` of a hole. `pages` consists of whole granules. The run may be

@@ -175,10 +175,10 @@ pub(super) fn to_attr(rec: &InodeRecord) -> Result<Attr, FsError> {
     })
 }
 
-fn to_media(time: Timestamp) -> format::Time {
-    format::Time { seconds: time.seconds, nanos: time.nanos }
+fn to_media(time: Timestamp) -> (i64, u32) {
+    (time.seconds, time.nanos.min(999_999_999))
 }
 
-fn from_media(time: format::Time) -> Timestamp {
-    Timestamp { seconds: time.seconds, nanos: time.nanos }
+fn from_media((seconds, nanos): (i64, u32)) -> Timestamp {
+    Timestamp { seconds, nanos }
 }

@@ -21,7 +21,8 @@ use super::place::{PIECE_PAGES_MAX, lookup_in, offset_of};
 use super::record;
 use crate::dax::Invalidation;
 use crate::error::FsError;
-use crate::meta::{Mapped, TxSize, extents};
+use crate::meta::extents::Mapped;
+use crate::meta::{TxSize, extents};
 use crate::types::{Block, FILE_SIZE_MAX, PAGE_BYTES, Run, RunState};
 
 /// Pages that are zeroed and completed at once before a copy: 2 MiB.
@@ -39,6 +40,16 @@ struct Progress {
     start: u64,
     done: usize,
     end: Result<(), FsError>,
+}
+
+impl Progress {
+    /// Bytes that were written count, whatever stopped the rest.
+    fn result(self) -> Result<(u64, usize), FsError> {
+        match self.end {
+            Err(error) if self.done == 0 => Err(error),
+            _ => Ok((self.start, self.done)),
+        }
+    }
 }
 
 impl Fs {
