@@ -1,6 +1,6 @@
 //! Directory entries: the value behind a name, and the key that a name has.
 //!
-//! The key is a hash of 56 bits, shifted left by 7, plus a number that tells colliding names apart. The hash is SipHash
+//! The key is a hash of 56 bits, shifted left by 7, plus a number that tells colliding names apart. The hash is `SipHash`
 //! with a key of the pool, so nobody can make names that collide in a pool he does not know. The key doubles as cookie of
 //! `readdir`; keys below 128 are free for the start, `.` and `..`, and the largest key plus one still fits an `i64`.
 

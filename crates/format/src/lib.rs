@@ -45,3 +45,4 @@ pub use self::node::{
 };
 pub use self::record::{Entries, Entry, EntryHeader, RecordBuilder, RecordHeader, RecordReader};
 pub use self::superblock::{Superblock, SuperblockFields};
+pub use zerocopy::little_endian::U64;
