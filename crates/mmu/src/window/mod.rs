@@ -168,7 +168,7 @@ impl WindowMmu {
     ///
     /// # Errors
     /// Trapping faults is not permitted or not supported, or a thread could not be started.
-    pub fn new(limits: &Limits) -> Result<WindowMmu, WindowError> {
+    pub fn new(limits: Limits) -> Result<WindowMmu, WindowError> {
         Ok(WindowMmu { service: Service::start(limits)? })
     }
 

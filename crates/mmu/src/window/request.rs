@@ -74,9 +74,8 @@ impl Drop for Request {
             return;
         }
         self.answer_error(&FaultError::Fs(FsError::Io("a page fault was left unanswered".to_owned())));
-        if cfg!(debug_assertions) && !std::thread::panicking() {
-            panic!("the fault at page {} was dropped without an answer", self.page);
-        }
+        let release = !cfg!(debug_assertions);
+        assert!(release || std::thread::panicking(), "the fault at page {} was dropped without an answer", self.page);
     }
 }
 
@@ -88,4 +87,29 @@ pub(super) fn is_out_of_mappings(error: &FaultError) -> bool {
 fn wake(window: &Window, pages: &Range<u64>) {
     // It fails if nothing is registered in the range any more; then nobody sleeps there.
     let _ = window.service.uffd().wake(window.addresses(pages));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::{Limits, Place, WindowMmu};
+    use engine::dax::WindowKind;
+    use pool::{Huge, MemfdPool, Pool};
+
+    #[test]
+    fn a_request_dropped_without_an_answer_is_a_bug_and_still_no_hang() {
+        let Ok(mmu) = WindowMmu::new(Limits::default()) else {
+            println!("skipped: no permission for userfaultfd");
+            return;
+        };
+        let pool: Arc<dyn Pool> = Arc::new(MemfdPool::create("request-test", 16 << 20, Huge::No).unwrap());
+        let place = Place { pages: 0..4, kind: WindowKind::SharedWrite, near: None };
+        let window = mmu.window(&pool, &place).unwrap();
+        let request = Request::new(Arc::clone(&window), 2, Access::Read);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(request)));
+        assert_eq!(outcome.is_err(), cfg!(debug_assertions));
+        // The page was answered with SIGBUS before the panic.
+        assert!(window.reservation().try_copy_out(window.offset_bytes(2), &mut [0; 8]).is_err());
+        assert!(window.take_failure().is_some());
+    }
 }

@@ -96,7 +96,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn start(limits: &Limits) -> Result<Arc<Service>, WindowError> {
+    pub(super) fn start(limits: Limits) -> Result<Arc<Service>, WindowError> {
         let kernel = |action| move |errno| WindowError::Kernel { action, errno };
         let shared = Arc::new(Shared {
             uffd: Uffd::new(Reach::EveryFault)?,

@@ -31,7 +31,7 @@ interleavings! {
 }
 
 fn with_hole<S: Subject>(pages: u64) -> Arc<S> {
-    let file = S::new(Volatile, 64);
+    let file = S::new(Volatile, 16);
     file.truncate(pages * PAGE);
     file
 }
@@ -284,7 +284,7 @@ fn i18_a_store_after_a_punch_is_there<S: Subject>() {
 /// The store comes before the blocks move, or faults and comes after.
 fn i19_collapse_loses_no_mapped_store<S: Subject>() {
     let (file, map) = set_up(|| {
-        let file = S::new(CpuFlush, 64);
+        let file = S::new(CpuFlush, 16);
         file.write(0, &vec![1; 3 * PAGE as usize]);
         let map = Mapping::new(&file, SharedWrite, 0..3);
         map.store(PAGE, 2).done();
@@ -305,7 +305,7 @@ fn i19_collapse_loses_no_mapped_store<S: Subject>() {
 
 fn i19_insert_loses_no_mapped_store<S: Subject>() {
     let (file, map) = set_up(|| {
-        let file = S::new(CpuFlush, 64);
+        let file = S::new(CpuFlush, 16);
         file.write(0, &vec![1; 2 * PAGE as usize]);
         let map = Mapping::new(&file, SharedWrite, 0..3);
         map.store(0, 2).done();
@@ -349,7 +349,7 @@ fn i20_no_private_copy_outlives_a_truncate<S: Subject>() {
 /// A store past the end, in the last page, is allowed, and is gone when the file grows over it.
 fn i40_bytes_past_the_end_are_zeros_when_the_file_grows<S: Subject>() {
     let (file, map) = set_up(|| {
-        let file = S::new(Volatile, 64);
+        let file = S::new(Volatile, 16);
         file.write(0, &[1; 100]);
         let map = Mapping::new(&file, SharedWrite, 0..2);
         map.store(200, 5).done();

@@ -19,7 +19,7 @@ interleavings! {
 }
 
 fn written<S: Subject>(pages: u64) -> Arc<S> {
-    let file = S::new(CpuFlush, pages + 64);
+    let file = S::new(CpuFlush, pages + 16);
     file.allocate(0..pages);
     file.write(0, &vec![1; (pages * PAGE) as usize]);
     file

@@ -14,7 +14,7 @@ use crate::subject::{AccessBits, Mapping, Subject, assert_sound};
 use crate::watched::BLOCK_BYTES as PAGE;
 
 fn with_hole(pages: u64) -> Arc<MiniFs> {
-    let file = MiniFs::new(CpuFlush, pages + 64);
+    let file = MiniFs::new(CpuFlush, pages + 16);
     file.truncate(pages * PAGE);
     file
 }
@@ -126,7 +126,7 @@ fn a_failing_write_protection_keeps_the_marks() {
 fn a_failing_private_copy_is_made_the_next_time() {
     run("failing private copy", Reach::Deep, || {
         let (file, map) = set_up(|| {
-            let file = MiniFs::new(Volatile, 64);
+            let file = MiniFs::new(Volatile, 16);
             file.write(0, &[1; 8]);
             let map = Mapping::new(&file, Private, 0..1);
             map.window.fail(Operation::CopyPrivate);

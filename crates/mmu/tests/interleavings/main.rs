@@ -2,8 +2,8 @@
 //!
 //! The engine itself runs here, not a model of it: `Dax` with its entries, fault path, invalidation and
 //! writeback, over simulated windows. A plain build runs each scenario in many rounds with real threads.
-//! Built with `RUSTFLAGS="--cfg shuttle"` it runs each under every schedule with at most two preemptions
-//! (one, where three threads or many steps make the space large), then under random ones. The lines with
+//! Built with `RUSTFLAGS="--cfg shuttle"` it runs each under every schedule with at most three preemptions
+//! (two or one, where three threads or a long set-up make the space large), then under random ones. The lines with
 //! the numbers of schedules are seen with `--nocapture`; a failure prints the string that replays it.
 //!
 //! After each schedule: nobody waits, no lock is held, every translation points to a block that the file
@@ -20,6 +20,7 @@ mod protocol;
 mod runner;
 mod subject;
 mod watched;
+mod whole;
 
 /// Makes each scenario a test over each subject.
 #[macro_export]
@@ -33,6 +34,18 @@ macro_rules! interleavings {
                         concat!(stringify!($name), " (small map)"),
                         $crate::runner::Reach::$reach,
                         super::$name::<$crate::mini::MiniFs>,
+                    );
+                }
+            )*
+        }
+        mod over_the_file_system {
+            $(
+                #[test]
+                fn $name() {
+                    $crate::runner::run(
+                        concat!(stringify!($name), " (file system)"),
+                        $crate::runner::Reach::$reach.less(),
+                        super::$name::<$crate::whole::WholeFs>,
                     );
                 }
             )*

@@ -22,7 +22,7 @@ interleavings! {
 
 /// A file with this many pages of hole.
 fn with_hole<S: Subject>(pages: u64) -> Arc<S> {
-    let file = S::new(Volatile, 64);
+    let file = S::new(Volatile, 16);
     file.truncate(pages * PAGE);
     file
 }
@@ -104,7 +104,7 @@ fn i04_a_fault_that_allocates_and_a_truncate_do_not_deadlock<S: Subject>() {
 
 fn i05_a_fault_and_a_writeback_and_a_new_mapping_do_not_deadlock<S: Subject>() {
     let (file, map) = set_up(|| {
-        let file = S::new(pool::Durability::CpuFlush, 64);
+        let file = S::new(pool::Durability::CpuFlush, 16);
         file.truncate(2 * PAGE);
         let map = Mapping::new(&file, SharedWrite, 0..2);
         map.store(PAGE, 8).done();

@@ -6,12 +6,20 @@ use order::sync::{Arc, thread};
 /// How large the space of schedules is, and so how far it is searched.
 #[derive(Clone, Copy, Debug)]
 pub enum Reach {
-    /// Two threads, few steps: all schedules with at most two preemptions.
+    /// Two threads, few steps: all schedules with at most three preemptions.
     Deep,
-    /// Three threads, or long ones: all with at most one.
+    /// Three threads, or long ones: all with at most two.
     Wide,
-    /// A file of 2 MiB, whose set-up takes milliseconds: at most one preemption, fewer rounds.
+    /// A file of 2 MiB, or a whole file system, whose set-up takes milliseconds: at most one
+    /// preemption, fewer rounds.
     Huge,
+}
+
+impl Reach {
+    /// The same over the engine's file system, which takes more steps.
+    pub fn less(self) -> Self {
+        Self::Huge
+    }
 }
 
 /// What a thread of a scenario does.
@@ -67,8 +75,8 @@ pub fn run(name: &str, reach: Reach, scenario: fn()) {
     use explore::bounded::{Beyond, Config};
 
     let (bound, runs_max, random) = match reach {
-        Reach::Deep => (2, 20_000, 1000),
-        Reach::Wide => (1, 20_000, 1000),
+        Reach::Deep => (3, 60_000, 1000),
+        Reach::Wide => (2, 60_000, 1000),
         Reach::Huge => (1, 500, 100),
     };
     // For a search that goes further than that of every day.
