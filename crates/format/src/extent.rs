@@ -21,6 +21,15 @@ pub enum ExtentState {
 }
 
 /// The value of an extent.
+///
+/// ```text
+///         0     1     2     3     4     5     6     7
+///      +-----------------------------------------------+
+///     0| block                                         |
+///      +-----------------------+-----------------------+
+///     8| len                   | state                 |
+///      +-----------------------+-----------------------+
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct ExtentValue {

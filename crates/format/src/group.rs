@@ -68,6 +68,21 @@ impl BitmapKind {
 }
 
 /// The start of a group's first block; the rest of that block is not used.
+///
+/// ```text
+///         0     1     2     3     4     5     6     7
+///      +-----------------------+-----------------------+
+///     0| magic                 | crc                   |
+///      +-----------------------+-----------------------+
+///     8| index                 | state                 |
+///      +-----------------------+-----------------------+
+///    16| first                                         |
+///      +-----------------------+-----------------------+
+///    24| blocks                | bitmap_blocks         |
+///      +-----------------------+-----------------------+
+///    32| reserved (32 bytes)                           |
+///      +-----------------------------------------------+
+/// ```
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct GroupHeader {
@@ -128,6 +143,21 @@ impl GroupHeader {
 }
 
 /// A block of a bitmap.
+///
+/// ```text
+///         0     1     2     3     4     5     6     7
+///      +-----------------------+-----------------------+
+///     0| magic                 | crc                   |
+///      +-----------------------+-----------------------+
+///     8| group                 | number                |
+///      +-----------------------+-----------------------+
+///    16| kind                  | reserved_a            |
+///      +-----------------------+-----------------------+
+///    24| reserved_b                                    |
+///      +-----------------------------------------------+
+///    32| bits (4064 bytes)                             |
+///      +-----------------------------------------------+
+/// ```
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct BitmapBlock {

@@ -30,6 +30,49 @@ const TYPE_FILE: u32 = 0o100_000;
 const TYPE_SYMLINK: u32 = 0o120_000;
 
 /// An inode.
+///
+/// ```text
+///         0     1     2     3     4     5     6     7
+///      +-----------------------+-----------------------+
+///     0| magic                 | crc                   |
+///      +-----------------------+-----------------------+
+///     8| ino                                           |
+///      +-----------------------+-----------------------+
+///    16| generation            | mode                  |
+///      +-----------------------+-----------------------+
+///    24| nlink                 | flags                 |
+///      +-----------------------+-----------------------+
+///    32| uid                   | gid                   |
+///      +-----------------------+-----------------------+
+///    40| rdev                  | reserved_a            |
+///      +-----------------------+-----------------------+
+///    48| size                                          |
+///      +-----------------------------------------------+
+///    56| blocks                                        |
+///      +-----------------------------------------------+
+///    64| atime_seconds                                 |
+///      +-----------------------------------------------+
+///    72| mtime_seconds                                 |
+///      +-----------------------------------------------+
+///    80| ctime_seconds                                 |
+///      +-----------------------------------------------+
+///    88| btime_seconds                                 |
+///      +-----------------------+-----------------------+
+///    96| atime_nanos           | mtime_nanos           |
+///      +-----------------------+-----------------------+
+///   104| ctime_nanos           | btime_nanos           |
+///      +-----------------------+-----------------------+
+///   112| parent                                        |
+///      +-----------------------------------------------+
+///   120| xattr_root                                    |
+///      +-----------------------------------------------+
+///   128| change                                        |
+///      +-----------------------------------------------+
+///   136| reserved_b (56 bytes)                         |
+///      +-----------------------------------------------+
+///   192| inline (320 bytes)                            |
+///      +-----------------------------------------------+
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct InodeRecord {
@@ -83,7 +126,7 @@ pub struct InodeRecord {
     pub change: U64,
     /// Zero.
     pub reserved_b: [u8; 56],
-    /// Root of the tree, or target of a symbolic link.
+    /// Root of the tree, or target of a symbolic link of up to 320 bytes.
     pub inline: [u8; INLINE_BYTES],
 }
 
@@ -190,7 +233,7 @@ impl InodeRecord {
             TYPE_DIRECTORY => self.inline_node().validate(KIND_DIRECTORY, ino),
             TYPE_SYMLINK => {
                 ensure!((1..=TARGET_BYTES_MAX as u64).contains(&size), WHAT, ino, "size of a symbolic link is {size}");
-                Ok(())
+                if size > INLINE_BYTES as u64 { self.inline_node().validate(KIND_EXTENTS, ino) } else { Ok(()) }
             }
             _ => Ok(()),
         }

@@ -35,6 +35,19 @@ const WHAT: &str = "tree node";
 const CHILD_BYTES: usize = 8;
 
 /// The header of a node in a block.
+///
+/// ```text
+///         0     1     2     3     4     5     6     7
+///      +-----------------------+-----------------------+
+///     0| magic                 | crc                   |
+///      +-----+-----+-----------+-----------+-----------+
+///     8| kind|level| count     | heap      | reserved  |
+///      +-----+-----+-----------+-----------+-----------+
+///    16| owner                                         |
+///      +-----------------------------------------------+
+///    24| self_block                                    |
+///      +-----------------------------------------------+
+/// ```
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct NodeHeader {
@@ -61,6 +74,13 @@ pub struct NodeHeader {
 media_type!(NodeHeader, 32);
 
 /// The header of a root in an inode's inline area. All zeros is an empty root.
+///
+/// ```text
+///         0     1     2     3     4     5     6     7
+///      +-----+-----+-----------+-----------+-----------+
+///     0| kind|level| count     | heap      | reserved  |
+///      +-----+-----+-----------+-----------+-----------+
+/// ```
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct InlineHeader {
@@ -79,6 +99,15 @@ pub struct InlineHeader {
 media_type!(InlineHeader, 8);
 
 /// An entry's key, and where its value is.
+///
+/// ```text
+///         0     1     2     3     4     5     6     7
+///      +-----------------------------------------------+
+///     0| key                                           |
+///      +-----------+-----------+-----------------------+
+///     8| offset    | len       |
+///      +-----------+-----------+
+/// ```
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Slot {

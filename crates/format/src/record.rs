@@ -29,6 +29,17 @@ const ORPHAN_SNAPSHOT: u8 = 6;
 const COUNT: u8 = 7;
 
 /// The start of a record.
+///
+/// ```text
+///         0     1     2     3     4     5     6     7
+///      +-----------------------+-----------------------+
+///     0| magic                 | crc                   |
+///      +-----------------------+-----------------------+
+///     8| seq                                           |
+///      +-----------------------+-----------------------+
+///    16| len                   | entries               |
+///      +-----------------------+-----------------------+
+/// ```
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct RecordHeader {
@@ -73,6 +84,15 @@ impl RecordHeader {
 }
 
 /// The start of an entry. What the numbers mean depends on the kind.
+///
+/// ```text
+///         0     1     2     3     4     5     6     7
+///      +-----+-----+-----------+-----------------------+
+///     0| kind|which| reserved  | number                |
+///      +-----+-----+-----------+-----------------------+
+///     8| value                                         |
+///      +-----------------------------------------------+
+/// ```
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct EntryHeader {
