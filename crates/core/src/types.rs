@@ -54,17 +54,9 @@ impl Kind {
 
     /// The kind in a Unix mode; nothing for type bits that mean none.
     pub fn from_mode(mode: u32) -> Option<Kind> {
-        [
-            Kind::File,
-            Kind::Directory,
-            Kind::Symlink,
-            Kind::Fifo,
-            Kind::Socket,
-            Kind::CharDevice,
-            Kind::BlockDevice,
-        ]
-        .into_iter()
-        .find(|kind| kind.mode_bits() == mode & 0o170_000)
+        [Kind::File, Kind::Directory, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::CharDevice, Kind::BlockDevice]
+            .into_iter()
+            .find(|kind| kind.mode_bits() == mode & 0o170_000)
     }
 
     /// The byte in a directory entry (`DT_*`).

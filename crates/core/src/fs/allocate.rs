@@ -115,6 +115,13 @@ impl Fs {
         bytes: Range<u64>,
     ) -> Result<(), FsError> {
         let pages = self.granules_around(&bytes);
+        let own = {
+            let (rec, _held) = inode.map.read(held);
+            record::blocks(&rec)
+        };
+        if pages.end - pages.start > self.meta.statfs().available_blocks.saturating_add(own) {
+            return Err(FsError::NO_SPACE); // rather than fill the pool first
+        }
         let mut page = pages.start;
         while page < pages.end {
             let run = self.run_at(held, inode, page)?;
@@ -148,12 +155,7 @@ impl Fs {
         self.zero_written(held, inode, within.end * PAGE_BYTES..bytes.end)
     }
 
-    fn punch(
-        &self,
-        held: &mut Held<'_, level::Invalidate>,
-        inode: &Inode,
-        bytes: Range<u64>,
-    ) -> Result<(), FsError> {
+    fn punch(&self, held: &mut Held<'_, level::Invalidate>, inode: &Inode, bytes: Range<u64>) -> Result<(), FsError> {
         // Up to the end of the file, the last granule counts as covered whole: nobody sees what is behind.
         let reaches_end = bytes.end >= inode.size();
         let end = if reaches_end { bytes.end.next_multiple_of(self.granule_bytes()) } else { bytes.end };

@@ -1,6 +1,6 @@
 //! Attributes: reading them, setting them, and the target of a symbolic link.
 //!
-//! Reading takes ExtentMap only, so `stat` does not wait for a long write. Setting several attributes, the size among
+//! Reading takes `ExtentMap` only, so `stat` does not wait for a long write. Setting several attributes, the size among
 //! them, is one transaction.
 
 use format::InodeRecord;
@@ -13,7 +13,7 @@ use crate::meta::TxSize;
 use crate::types::{Attr, FILE_SIZE_MAX, Kind, RunState, SetAttr, TARGET_MAX_BYTES, Timestamp};
 
 impl Fs {
-    /// The attributes, with times that no record has yet. Locks: ExtentMap (shared).
+    /// The attributes, with times that no record has yet. Locks: `ExtentMap` (shared).
     pub fn attr(&self, node: &Node) -> Result<Attr, FsError> {
         self.demand_own(node)?;
         let mut held = order::unlocked();

@@ -1,6 +1,6 @@
 //! Transactions on inode records: the frame that every change runs in.
 //!
-//! One record: [`Fs::change`]. Several: [`Fs::change_many`], which takes their ExtentMaps at once, in order of their numbers,
+//! One record: [`Fs::change`]. Several: [`Fs::change_many`], which takes their `ExtentMaps` at once, in order of their numbers,
 //! and gives the closure a [`Records`]. In both, lazy times are taken along, the records are set, the transaction commits,
 //! and only then do memory's copies change. If anything fails nothing has changed, in memory or in the pool.
 

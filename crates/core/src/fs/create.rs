@@ -187,4 +187,3 @@ pub(super) fn add_links(rec: &mut InodeRecord, links: u32) -> Result<(), FsError
     record::set_nlink(rec, sum.ok_or(FsError::TooManyLinks)?);
     Ok(())
 }
-

@@ -9,8 +9,8 @@
 //!   operation works that list off when it has dropped its locks.
 //!
 //! What guards what: `lock` (Inode) the content as reads and writes see it, a directory's entries, growth; `dax.invalidate`
-//! (Invalidate) shrinking and every change of the block map that mappings must learn of; `map` (ExtentMap) the record
-//! and the tree below it. `size` mirrors the record's size so that a fault can read it without ExtentMap: it
+//! (Invalidate) shrinking and every change of the block map that mappings must learn of; `map` (`ExtentMap`) the record
+//! and the tree below it. `size` mirrors the record's size so that a fault can read it without `ExtentMap`: it
 //! is stored while Inode is held exclusively, and shrinks only while Invalidate is.
 //!
 //! Times that an overwrite or a read changes are kept in [`LazyTimes`] and reach the record with the next transaction on

@@ -1,6 +1,6 @@
 //! Mappings: the block map as the fault path sees it, and the operations on windows.
 //!
-//! A fault takes neither Freeze nor Inode: it may come from inside a copy that holds both. It holds FaultGate and Invalidate
+//! A fault takes neither Freeze nor Inode: it may come from inside a copy that holds both. It holds `FaultGate` and Invalidate
 //! shared, so blocks may appear and be completed under it, but nothing moves and nothing goes.
 //!
 //! Attaching takes Inode shared. So a write, which holds it exclusively, can rely on "nothing is mapped" for as long as it
@@ -72,7 +72,7 @@ impl Fs {
     /// Serves a fault of a window: looks the block up, allocates and zeroes it if the access needs one, translates.
     ///
     /// May be called from inside a copy that a read or write of this thread makes. If space waits for a sync, it syncs and
-    /// tries once more. Locks: FaultGate and Invalidate (shared), Entry, and below.
+    /// tries once more. Locks: `FaultGate` and Invalidate (shared), Entry, and below.
     ///
     /// # Errors
     /// `PastEnd`, `NoSpace`, `Media`, `Gone` and others: see [`FaultError`].

@@ -6,7 +6,7 @@
 //!
 //! What all of them keep:
 //!
-//! 1. The record of an inode, in memory and in its transaction, changes only while its ExtentMap is held exclusively,
+//! 1. The record of an inode, in memory and in its transaction, changes only while its `ExtentMap` is held exclusively,
 //!    from the first change until commit has returned.
 //! 2. A change of the block map that a mapping could notice runs under Invalidate (exclusive), and `dax` drops entries
 //!    and translations before the transaction that makes the change.
@@ -39,7 +39,7 @@ mod truncate;
 mod views;
 mod write;
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests;
 
 use format::Ino;
@@ -188,7 +188,8 @@ impl Fs {
         let now = Timestamp::now();
         // Explored runs must be repeatable: a step a call.
         #[cfg(shuttle)]
-        let now = Timestamp { seconds: 1_000_000 + self.coarse_ns.load(SeqCst) / 1_000_000_000 % 1_000_000 + 1, nanos: 0 };
+        let now =
+            Timestamp { seconds: 1_000_000 + self.coarse_ns.load(SeqCst) / 1_000_000_000 % 1_000_000 + 1, nanos: 0 };
         self.coarse_ns.store(now.to_nanos_clamped(), SeqCst);
         now
     }

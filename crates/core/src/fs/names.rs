@@ -55,7 +55,7 @@ impl Fs {
         check_name(name)?;
         match name {
             b"." => Ok(dir.clone()),
-            b".." => self.parent_of(dir),
+            b".." => parent_of(dir),
             _ => {
                 let found = self.peek(&mut order::unlocked(), &dir.inode, name);
                 let found = found.and_then(|found| found.ok_or(FsError::NotFound));
@@ -97,15 +97,6 @@ impl Fs {
             }
             Err(error) => Err(error),
         }
-    }
-
-    fn parent_of(&self, dir: &Node) -> Result<Node, FsError> {
-        let parent = {
-            let mut held = order::unlocked();
-            let (rec, _held) = dir.inode.map.read(&mut held);
-            record::parent(&rec)
-        };
-        if parent == dir.ino() { Ok(dir.clone()) } else { dir.fs.node(parent) }
     }
 
     /// What a path leads to, from the root if it begins with a slash, else from `from`.
@@ -174,4 +165,13 @@ impl Fs {
 fn strip_slashes(path: &[u8]) -> &[u8] {
     let end = path.iter().rposition(|byte| *byte != b'/').map_or(path.len().min(1), |last| last + 1);
     &path[..end]
+}
+
+fn parent_of(dir: &Node) -> Result<Node, FsError> {
+    let parent = {
+        let mut held = order::unlocked();
+        let (rec, _held) = dir.inode.map.read(&mut held);
+        record::parent(&rec)
+    };
+    if parent == dir.ino() { Ok(dir.clone()) } else { dir.fs.node(parent) }
 }

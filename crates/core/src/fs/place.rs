@@ -57,7 +57,7 @@ impl Fs {
         self.granule_end(size.div_ceil(PAGE_BYTES))
     }
 
-    /// The run that begins at `page`. Takes ExtentMap shared.
+    /// The run that begins at `page`. Takes `ExtentMap` shared.
     pub(super) fn run_at<P: Before<level::ExtentMap>>(
         &self,
         held: &mut Held<'_, P>,
@@ -68,7 +68,7 @@ impl Fs {
         lookup_in(&*self.meta, &rec, page)
     }
 
-    /// The first mapped run that ends beyond `page`, cut to begin at `page` or later. Takes ExtentMap shared.
+    /// The first mapped run that ends beyond `page`, cut to begin at `page` or later. Takes `ExtentMap` shared.
     pub(super) fn next_mapped<P: Before<level::ExtentMap>>(
         &self,
         held: &mut Held<'_, P>,

@@ -1,7 +1,7 @@
 //! Reading.
 //!
 //! A read holds the Inode lock shared for its whole length, so that it sees a write whole or not at all, and blocks cannot
-//! leave the file under it. ExtentMap is held only to look a run up: the copy may fault, and the fault needs ExtentMap.
+//! leave the file under it. `ExtentMap` is held only to look a run up: the copy may fault, and the fault needs `ExtentMap`.
 //! Holes and unwritten blocks give zeros. No allocation, no transaction.
 
 use order::{Held, level};
@@ -16,7 +16,7 @@ use order::sync::atomic::Ordering::SeqCst;
 impl Fs {
     /// Reads from `offset` on into the buffer; gives how many bytes there were. 0 at or past the end.
     ///
-    /// Locks: Inode (shared); for each run ExtentMap (shared), not during the copy.
+    /// Locks: Inode (shared); for each run `ExtentMap` (shared), not during the copy.
     ///
     /// # Errors
     /// `IsDirectory`, `Invalid` for what has no content, damaged metadata.

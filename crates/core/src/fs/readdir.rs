@@ -20,7 +20,7 @@ impl Fs {
     /// Shows the entries from a cookie on (0: the beginning) until the closure breaks. The entry at which it breaks is
     /// not taken: go on with the cookie of the last one that was.
     ///
-    /// The closure runs under the directory's locks and must call nothing of the file system. Locks: Inode and ExtentMap
+    /// The closure runs under the directory's locks and must call nothing of the file system. Locks: Inode and `ExtentMap`
     /// (shared).
     ///
     /// # Errors

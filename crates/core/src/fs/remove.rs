@@ -1,6 +1,6 @@
 //! Names go: unlink and rmdir; and inodes go: freeing what has no name and no reference left.
 //!
-//! Unlink locks the directory only; the file's link count is guarded by its ExtentMap, so a long write to the file does not
+//! Unlink locks the directory only; the file's link count is guarded by its `ExtentMap`, so a long write to the file does not
 //! hold up its removal. Rmdir locks the removed directory too: it must stay empty until it has no name.
 //!
 //! With its last link an inode becomes an orphan in the same transaction; when the last reference goes, its blocks are

@@ -51,14 +51,7 @@ impl Fs {
     /// # Errors
     /// `NotFound`, `Exists`, `NotEmpty`, `IsDirectory`, `NotDirectory`, `Invalid` for a directory into itself, `Busy` for
     /// "." and "..", `TooManyLinks`, `NoSpace`.
-    pub fn rename(
-        &self,
-        from: &Node,
-        name: &[u8],
-        to: &Node,
-        to_name: &[u8],
-        mode: RenameMode,
-    ) -> Result<(), FsError> {
+    pub fn rename(&self, from: &Node, name: &[u8], to: &Node, to_name: &[u8], mode: RenameMode) -> Result<(), FsError> {
         self.demand_own(from)?;
         self.demand_own(to)?;
         from.inode.demand_directory()?;

@@ -15,7 +15,7 @@ const RUNS_MAX: usize = 1 << 20;
 impl Fs {
     /// The next offset at or after `offset` that has data, or is in a hole. The end of the file is a hole.
     ///
-    /// Locks: Inode (shared), ExtentMap (shared).
+    /// Locks: Inode (shared), `ExtentMap` (shared).
     ///
     /// # Errors
     /// `PastEnd` if `offset` is at or past the end, or no data follows.
@@ -40,7 +40,7 @@ impl Fs {
     /// The runs of the pages, holes included, in order. Ends with the last mapped page or the end of the range, and after a
     /// million runs: go on from the last run's end.
     ///
-    /// Locks: Inode (shared), ExtentMap (shared).
+    /// Locks: Inode (shared), `ExtentMap` (shared).
     pub fn runs(&self, node: &Node, pages: Range<u64>) -> Result<Vec<Run>, FsError> {
         self.demand_own(node)?;
         node.inode.demand_file()?;

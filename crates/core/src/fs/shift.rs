@@ -35,10 +35,13 @@ impl Fs {
         let new_end = new_size.div_ceil(PAGE_BYTES);
         let map = self.block_map(inode);
         self.dax.invalidate(held, &inode.dax, &map, pages.start..new_end, Invalidation::MOVE)?;
-        self.dax.invalidate(held, &inode.dax, &map, new_end..u64::MAX, Invalidation {
-            contents: crate::dax::Contents::Kept,
-            ..Invalidation::TRUNCATE
-        })?;
+        self.dax.invalidate(
+            held,
+            &inode.dax,
+            &map,
+            new_end..u64::MAX,
+            Invalidation { contents: crate::dax::Contents::Kept, ..Invalidation::TRUNCATE },
+        )?;
         let mut rest = pages.clone();
         loop {
             let now = self.now();

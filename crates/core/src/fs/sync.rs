@@ -5,8 +5,8 @@
 
 use order::sync::Arc;
 
-use super::inode::{Inode, Node};
 use super::Fs;
+use super::inode::{Inode, Node};
 use crate::dax::Invalidation;
 use crate::error::FsError;
 use crate::meta::TxSize;
@@ -64,7 +64,7 @@ impl Fs {
 
     /// Syncs, and keeps everything as it is while `work` runs. `work` must not change files: it would wait for itself.
     ///
-    /// Locks: Freeze and FaultGate (exclusive).
+    /// Locks: Freeze and `FaultGate` (exclusive).
     ///
     /// # Errors
     /// As of `sync`.

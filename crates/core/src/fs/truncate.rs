@@ -75,12 +75,7 @@ impl Fs {
     }
 
     /// Takes what lies behind `keep` out of the map, transaction by transaction, and the inode off the orphan list.
-    fn unmap_past_end(
-        &self,
-        held: &mut Held<'_, level::Invalidate>,
-        inode: &Inode,
-        keep: u64,
-    ) -> Result<(), FsError> {
+    fn unmap_past_end(&self, held: &mut Held<'_, level::Invalidate>, inode: &Inode, keep: u64) -> Result<(), FsError> {
         loop {
             let more = self.change(held, inode, TxSize::Large, |tx, held, rec| {
                 let last = extents::last(tx, rec)?.map_or(keep, |run| run.page + run.pages);

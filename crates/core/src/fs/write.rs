@@ -133,7 +133,8 @@ impl Fs {
                     self.write_unwritten(held, inode, at, from, &run, first)
                 } else {
                     let end = (at + from.len() as u64).div_ceil(PAGE_BYTES).min(page + COMPLETE_PAGES_MAX);
-                    self.complete_before_write(held, inode, page, end.min(run.end()))?;
+                    let end = end.min(run.end()).min(self.end_granule(inode.size()));
+                    self.complete_before_write(held, inode, page, end)?;
                     Ok(0)
                 }
             }

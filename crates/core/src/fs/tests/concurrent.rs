@@ -30,9 +30,8 @@ fn rummage(fs: &Fs, top: &Node, seed: u64, steps: u64) {
             9 => fs.lookup(&a, name).and_then(|node| fs.allocate(&node, Fallocate::Punch, 5000, 50_000)),
             10 => {
                 // Directories move as well, so that loops are tried.
-                fs.rename(top, b"d0", &b, b"moved", RenameMode::Replace).and_then(|()| {
-                    fs.rename(&b, b"moved", top, b"d0", RenameMode::Replace)
-                })
+                fs.rename(top, b"d0", &b, b"moved", RenameMode::Replace)
+                    .and_then(|()| fs.rename(&b, b"moved", top, b"d0", RenameMode::Replace))
             }
             _ => fs.lookup(&a, name).and_then(|node| {
                 fs.write(&node, random.below(80_000), &pattern(9000, seed))?;

@@ -122,7 +122,8 @@ fn paths_follow_links_and_find_loops() {
     let dir = directory(&fs, &top, "dir");
     let deep = directory(&fs, &dir, "deep");
     let plain = file(&fs, &deep, "plain");
-    for (name, target) in [("rel", "dir/deep"), ("abs", "/dir/deep/plain"), ("loop", "loop"), ("up", "dir/deep/../..")] {
+    for (name, target) in [("rel", "dir/deep"), ("abs", "/dir/deep/plain"), ("loop", "loop"), ("up", "dir/deep/../..")]
+    {
         fs.create(&top, name.as_bytes(), &NewNode::symlink(target.as_bytes())).unwrap();
     }
     let at = |path: &str| fs.resolve(&top, path.as_bytes(), LastLink::Follow);

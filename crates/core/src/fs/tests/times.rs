@@ -30,8 +30,16 @@ fn each_operation_moves_the_times_that_posix_names() {
         ("read", |fs, _, node| drop(content(fs, node)), [true, false, false]),
         ("link", |fs, top, node| fs.link(node, top, b"other").unwrap(), [false, false, true]),
         ("unlink", |fs, top, _| fs.unlink(top, b"other").unwrap(), [false, false, true]),
-        ("chmod", |fs, _, node| drop(fs.set_attr(node, &SetAttr { mode: Some(0o600), ..SetAttr::default() })), [false, false, true]),
-        ("truncate", |fs, _, node| drop(fs.set_attr(node, &SetAttr { size: Some(1), ..SetAttr::default() })), [false, true, true]),
+        (
+            "chmod",
+            |fs, _, node| drop(fs.set_attr(node, &SetAttr { mode: Some(0o600), ..SetAttr::default() })),
+            [false, false, true],
+        ),
+        (
+            "truncate",
+            |fs, _, node| drop(fs.set_attr(node, &SetAttr { size: Some(1), ..SetAttr::default() })),
+            [false, true, true],
+        ),
         ("punch", |fs, _, node| fs.allocate(node, crate::types::Fallocate::Punch, 0, 1).unwrap(), [false, true, true]),
     ];
     for (name, step, wanted) in rows {
