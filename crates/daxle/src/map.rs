@@ -30,7 +30,9 @@ pub enum MapMode {
     Read,
     /// Loads and stores of the file itself.
     Shared,
-    /// Loads of the file; the first store to a page makes a copy that only this mapping sees.
+    /// Loads of the file; the first store to a page makes a copy that only this mapping sees. Whether a page that was
+    /// not stored to follows later changes of the file is not specified, as in mmap(2): it does until it, or one near it,
+    /// is loaded, and again after the file is punched or truncated there.
     Private,
 }
 
