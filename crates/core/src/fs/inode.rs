@@ -192,6 +192,12 @@ impl Node {
         self.inode.size()
     }
 
+    /// Whether a window was attached since the inode came into memory, even if it is gone again: stores may then have
+    /// come that nobody was told of, so a cache of the content from before is worth nothing.
+    pub fn was_mapped(&self) -> bool {
+        self.inode.mapped.load(SeqCst)
+    }
+
     /// The file system it belongs to.
     pub fn fs(&self) -> &Arc<Fs> {
         &self.fs
