@@ -202,14 +202,13 @@ impl Dir {
                 }
                 dir.remove_file(entry.file_name())?;
             }
-            match below {
-                Some(below) => open.push(below),
-                None => {
-                    let done = open.pop().and_then(|(_, name)| name);
-                    if let (Some((dir, _)), Some(name)) = (open.last(), done) {
-                        dir.remove_dir(name)?;
-                    }
-                }
+            if let Some(below) = below {
+                open.push(below);
+                continue;
+            }
+            let done = open.pop().and_then(|(_, name)| name);
+            if let (Some((dir, _)), Some(name)) = (open.last(), done) {
+                dir.remove_dir(name)?;
             }
         }
         Ok(())
@@ -261,10 +260,8 @@ impl Dir {
     /// The entries of a directory; of this one for an empty path.
     pub fn read_dir(&self, path: impl AsRef<Path>) -> Result<ReadDir> {
         let path = path.as_ref();
-        let node = match path.as_os_str().is_empty() {
-            true => self.node.clone(),
-            false => self.find(path, LastLink::Follow, "list")?,
-        };
+        let here = path.as_os_str().is_empty();
+        let node = if here { self.node.clone() } else { self.find(path, LastLink::Follow, "list")? };
         if node.kind() != Kind::Directory {
             return Err(FsError::NotDirectory).doing_to("list", path);
         }

@@ -27,11 +27,14 @@ pub trait ChangeListener: Send + Sync {
     fn entry_changed(&self, parent: Ino, name: &[u8]);
 }
 
+/// A listener and its number.
+type Numbered = (u64, Arc<dyn ChangeListener>);
+
 /// The listeners of a pool.
 #[derive(Default)]
 pub(crate) struct Listeners {
     count: AtomicUsize,
-    list: Mutex<level::Listeners, Vec<(u64, Arc<dyn ChangeListener>)>>,
+    list: Mutex<level::Listeners, Vec<Numbered>>,
 }
 
 /// Keeps a listener listening; dropping it ends that.
@@ -54,7 +57,9 @@ impl Listeners {
     pub(crate) fn tell(&self, what: impl Fn(&dyn ChangeListener)) {
         if self.count.load(Relaxed) != 0 {
             let all: Vec<_> = self.list.leaf().iter().map(|(_, listener)| Arc::clone(listener)).collect();
-            all.iter().for_each(|listener| what(&**listener));
+            for listener in all {
+                what(&*listener);
+            }
         }
     }
 

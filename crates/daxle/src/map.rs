@@ -302,9 +302,8 @@ impl Mapping {
         let touched = self.window.reservation().populate(bytes, protection);
         match (touched, self.last_error()) {
             (_, Some(error)) => Err(error),
-            (Ok(()), None) => Ok(()),
-            // The file was cut meanwhile: the mapping is good, and accesses will tell.
-            (Err(sys::Errno::FAULT | sys::Errno::HWPOISON), None) => Ok(()),
+            // An error of the kernel and none of ours: the file was cut meanwhile, and accesses will tell.
+            (Ok(()) | Err(sys::Errno::FAULT | sys::Errno::HWPOISON), None) => Ok(()),
             (Err(errno), None) => Err(FsError::Io(format!("touching pages failed: {errno}"))).doing("map"),
         }
     }
@@ -395,6 +394,7 @@ words!(load_u8 store_u8 u8, load_u16 store_u16 u16, load_u32 store_u32 u32, load
 impl Drop for Mapping {
     fn drop(&mut self) {
         drop(self.target.pool.fs.detach(&self.target.node, self.id));
+        self.window.retire();
         self.target.pool.mappings.fetch_sub(1, SeqCst);
     }
 }

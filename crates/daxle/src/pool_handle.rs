@@ -143,7 +143,7 @@ impl Pool {
             page_bytes: memory.page_size(),
             durability: memory.durability(),
             read_only: memory.access() == pool::Access::ReadOnly,
-            recovered_records: recovered.records as u64,
+            recovered_records: recovered.records,
             recovered_orphans: recovered.orphans.len() as u64,
         }
     }

@@ -16,6 +16,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -224,7 +225,6 @@ fn run_and_kill(path: &Path, seed: u64) -> Vec<String> {
     child.kill().unwrap();
     let status = child.wait().unwrap();
     let reports = reader.join().unwrap();
-    use std::os::unix::process::ExitStatusExt;
     assert_eq!(status.signal(), Some(9), "the child ended by itself (seed {seed}): {:?}", reports.last());
     reports
 }

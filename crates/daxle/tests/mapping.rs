@@ -27,7 +27,7 @@ fn holes_unwritten_and_written_pages_are_loaded_and_stored() {
     on_every_pool(&options(), |pool| {
         let file = sparse(pool, "f", 2048);
         file.allocate(100 * PAGE, 100 * PAGE).unwrap();
-        file.write_all_at(&[9; 50 * PAGE as usize], 120 * PAGE).unwrap();
+        file.write_all_at(&vec![9; 50 * PAGE as usize], 120 * PAGE).unwrap();
         let map = file.map().unwrap();
         let nines = u64::from_ne_bytes([9; 8]);
         for page in [0, 99, 100, 119, 170, 199, 200, 1023, 1024, 2047] {
@@ -240,7 +240,7 @@ fn want_of_space_is_an_error_and_passes() {
         let hog = pool.create_file("hog").unwrap();
         let mut size = 0;
         let full = loop {
-            match hog.append(&[7; 64 << 10]) {
+            match hog.append(&vec![7; 64 << 10]) {
                 Ok(_) => size += 64 << 10,
                 Err(error) => break error,
             }
@@ -286,7 +286,7 @@ fn a_part_may_begin_anywhere_and_ranges_are_checked() {
         assert_eq!((map.load_u64(0), map.load_u64(PAGE as usize - 8)), (2, 3));
         assert_eq!(map.len(), PAGE as usize);
         assert!(matches!(map.read_at(&mut [0; 2], PAGE as usize - 1), Err(Error::OutOfRange { .. })));
-        assert!(matches!(map.flush(0..PAGE as usize + 1), Err(Error::OutOfRange { .. })));
+        assert!(matches!(map.flush(..=PAGE as usize), Err(Error::OutOfRange { .. })));
         map.flush(10..20).unwrap();
         map.flush_async(..).unwrap();
         assert!(file.map_with(&MapOptions::new().offset(8 * PAGE)).is_err(), "nothing is left to map there");

@@ -106,9 +106,13 @@ fn no_store_is_lost_and_no_foreign_block_is_seen() {
                 })
                 .collect();
             added = adders.into_iter().map(|adder| adder.join().unwrap()).collect();
-            scribblers.into_iter().for_each(|scribbler| scribbler.join().unwrap());
+            for scribbler in scribblers {
+                scribbler.join().unwrap();
+            }
             stop.store(true, SeqCst);
-            disturbers.into_iter().for_each(|disturber| disturber.join().unwrap());
+            for disturber in disturbers {
+                disturber.join().unwrap();
+            }
         });
         for (who, counts) in added.iter().enumerate() {
             for (page, count) in counts.iter().enumerate() {
@@ -177,7 +181,9 @@ fn stores_stay_while_the_file_is_collapsed_and_opened_again() {
                     })
                 })
                 .collect();
-            adders.into_iter().for_each(|adder| adder.join().unwrap());
+            for adder in adders {
+                adder.join().unwrap();
+            }
             stop.store(true, SeqCst);
             mover.join().unwrap();
             for who in 0..2 {

@@ -107,6 +107,8 @@ struct Request {
     access: Access,
     page: u64,
     ahead: Ahead,
+    /// What the window covers.
+    covered: Range<u64>,
     /// Where it may translate: inside the window, the region and the file.
     within: Range<u64>,
 }
@@ -114,7 +116,10 @@ struct Request {
 /// The answer of the block map, put as what to do with the entry and the translation.
 #[derive(Clone, Debug)]
 struct Plan {
+    /// What is translated for the faulting window.
     pages: Range<u64>,
+    /// What the answer is about: more than `pages` only if a unit of 2 MiB was just written around them.
+    about: Range<u64>,
     event: Event,
     span: Span,
     to: Target,
@@ -165,7 +170,8 @@ impl Dax {
         let (_shared, mut held) = file.invalidate.read(held);
 
         let file_pages = map.size(&mut held).div_ceil(PAGE_BYTES);
-        let request = Request::new(&mut held, file, window, page, access, file_pages)?;
+        let unit_pages = self.pool.page_size() / PAGE_BYTES;
+        let request = Request::new(&mut held, file, window, page, access, file_pages)?.of_whole_units(unit_pages);
 
         let key = file.key(page / REGION_PAGES);
         self.entries.with(&mut held, key, |slot, held| {
@@ -177,10 +183,7 @@ impl Dax {
                 None => self.plan(held, map, &request)?,
             };
             self.publish(held, file, slot, &request, &plan)?;
-            Ok(Served {
-                pages: plan.pages,
-                kind: plan.kind,
-            })
+            Ok(Served { pages: plan.pages, kind: plan.kind })
         })
     }
 
@@ -235,36 +238,23 @@ impl Dax {
         self.plan_for(request, &run, kind).map(Some)
     }
 
-    fn plan_for(&self, request: &Request, run: &Run, kind: FaultKind) -> Result<Plan, FaultError> {
+    fn plan_for(&self, request: &Request, whole: &Run, kind: FaultKind) -> Result<Plan, FaultError> {
+        let pages = intersection(&(whole.page..whole.end()), &request.within);
+        let run = &whole.part(pages.start, pages.end - pages.start);
         let (event, to) = match (run.state, request.access) {
             (RunState::Written(first), access) => self.block_event(first, request.kind, access),
             (_, Access::Read) => (Event::Zero, Target::Zero),
             _ => {
-                return Err(FaultError::Fs(FsError::Invalid(
-                    "the block map gave no block for a store",
-                )));
+                return Err(FaultError::Fs(FsError::Invalid("the block map gave no block for a store")));
             }
         };
-        Ok(Plan {
-            pages: run.page..run.end(),
-            event,
-            span: span_of(run),
-            to,
-            kind,
-        })
+        Ok(Plan { pages, about: whole.page..whole.end(), event, span: span_of(run), to, kind })
     }
 
     /// Whether a block becomes writable, and dirty: in marks mode the two are one.
-    pub(super) fn block_event(
-        &self,
-        first: Block,
-        kind: WindowKind,
-        access: Access,
-    ) -> (Event, Target) {
+    pub(super) fn block_event(&self, first: Block, kind: WindowKind, access: Access) -> (Event, Target) {
         let (event, writable) = match (self.tracking, kind, access) {
-            (Tracking::Marks, WindowKind::SharedWrite, Access::Write) => {
-                (Event::Dirty, Writable::Yes)
-            }
+            (Tracking::Marks, WindowKind::SharedWrite, Access::Write) => (Event::Dirty, Writable::Yes),
             (Tracking::Kernel, WindowKind::SharedWrite, _) => (Event::Map, Writable::Yes),
             _ => (Event::Map, Writable::No),
         };
@@ -282,23 +272,16 @@ impl Dax {
     ) -> Result<(), FaultError> {
         let region = request.page / REGION_PAGES;
         let bits = Bits512::of_region(region, &plan.pages);
-        let stale = slot.stale(plan.event, plan.span, &bits);
+        let stale = slot.stale(plan.event, plan.span, &Bits512::of_region(region, &plan.about));
 
         let (windows, mut held) = file.windows.read(held);
         for run in stale.runs() {
             let first = region * REGION_PAGES;
             let pages = first + run.start..first + run.end;
             self.counters.revocations.add(1);
-            windows.each_over(
-                &mut held,
-                &pages,
-                Some(request.window),
-                |window, part, held| {
-                    window
-                        .mmu
-                        .revoke(held, part, PrivateCopies::Keep, Becomes::Trap)
-                },
-            )?;
+            windows.each_over(&mut held, &pages, Some(request.window), |window, part, held| {
+                window.mmu.revoke(held, part, PrivateCopies::Keep, Becomes::Trap)
+            })?;
         }
 
         let window = windows.get(request.window).ok_or(FaultError::Gone)?;
@@ -340,14 +323,21 @@ impl Request {
         let first = page / REGION_PAGES * REGION_PAGES;
         let region = first..(first + REGION_PAGES).min(file_pages);
         let (streak, _held) = window.lock.lock(&mut held);
-        Ok(Self {
-            window: id,
-            kind,
-            access,
-            page,
-            ahead: streak.ahead(page),
-            within: intersection(&covered, &region),
-        })
+        let (ahead, within) = (streak.ahead(page), intersection(&covered, &region));
+        Ok(Self { window: id, kind, access, page, ahead, covered, within })
+    }
+
+    /// Where the pool is translated 2 MiB at a time, a fault of a shared window is about the whole region, up to its end
+    /// even if the file ends before: its pages have one state, and a translation of one is a translation of
+    /// all, so stale zeros must go for all of them.
+    fn of_whole_units(mut self, unit_pages: u64) -> Self {
+        if unit_pages > 1 && self.kind != WindowKind::Private {
+            let first = self.page / REGION_PAGES * REGION_PAGES;
+            self.within = intersection(&self.covered, &(first..first + REGION_PAGES));
+            self.page = self.within.start;
+            self.ahead = Ahead { pages: REGION_PAGES, new_pages: REGION_PAGES };
+        }
+        self
     }
 }
 
@@ -358,11 +348,7 @@ pub(super) fn span_of(run: &Run) -> Span {
         RunState::Written(first) => first.0.is_multiple_of(REGION_PAGES),
     };
     let whole = run.pages == REGION_PAGES && run.page.is_multiple_of(REGION_PAGES);
-    if whole && aligned {
-        Span::Region
-    } else {
-        Span::Pages
-    }
+    if whole && aligned { Span::Region } else { Span::Pages }
 }
 
 /// Installs the translation; if that fails, sees to it that the slot names whatever may stand there.
@@ -377,9 +363,7 @@ fn install(
         return Ok(());
     };
     let pages = plan.pages.clone();
-    let undone = window
-        .mmu
-        .revoke(held, pages, PrivateCopies::Keep, Becomes::Trap);
+    let undone = window.mmu.revoke(held, pages, PrivateCopies::Keep, Becomes::Trap);
     if undone.is_err() {
         slot.suspect(bits);
     }
@@ -406,8 +390,5 @@ fn copy_private(
     let window = windows.get(request.window).ok_or(FaultError::Gone)?;
     let (_streak, mut held) = window.lock.lock(&mut held);
     window.mmu.copy_private(&mut held, page, from)?;
-    Ok(Served {
-        pages: page..page + 1,
-        kind: FaultKind::PrivateCopy,
-    })
+    Ok(Served { pages: page..page + 1, kind: FaultKind::PrivateCopy })
 }

@@ -13,7 +13,7 @@
 //! and may wait for the engine's locks; one more is started whenever the last idle one gets work.
 //!
 //! # What is promised
-//! * Every fault is answered exactly once: [`request::Request`] is a linear value. A thread is woken to
+//! * Every fault is answered exactly once: `Request` is a linear value. A thread is woken to
 //!   try again, or meets SIGBUS. None hangs.
 //! * A revocation is one `mremap` of a prepared trap over the target: a store before it is in the block,
 //!   a store after it faults.
@@ -240,6 +240,18 @@ impl Window {
     /// Sets what serves its faults. Until then nobody may touch the window; later calls do nothing.
     pub fn serve_with(&self, handler: Handler) {
         let _ = self.handler.set(handler);
+    }
+
+    /// Ends its service: waits until nobody serves a fault of it any more. A thread that touches it after that gets
+    /// SIGBUS or SIGSEGV. Call it after the window was detached from the engine, with no lock held, and drop the window.
+    ///
+    /// Without it the last worker might keep the window, and with it the pool's file, a moment longer than the mapping.
+    pub fn retire(self: &Arc<Window>) {
+        self.service.delist(self.reservation.start());
+        // A fault is served in microseconds, and hardly ever is there one when a mapping goes.
+        while Arc::strong_count(self) > 1 {
+            std::thread::yield_now();
+        }
     }
 
     /// The addresses behind it, for access by offset; [`Window::offset_bytes`] tells where a page stands.
