@@ -150,7 +150,8 @@ impl BlockMap for InodeMap<'_> {
                 }
             }
         })?;
-        Ok(run.part(page, pages_max))
+        // Made written just now: all of it, for zero translations of every page of the granule must go.
+        Ok(if run.fresh { run } else { run.part(page, pages_max) })
     }
 }
 

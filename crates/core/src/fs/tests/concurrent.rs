@@ -35,7 +35,7 @@ fn rummage(fs: &Fs, top: &Node, seed: u64, steps: u64) {
             }
             _ => fs.lookup(&a, name).and_then(|node| {
                 fs.write(&node, random.below(80_000), &pattern(9000, seed))?;
-                fs.read(&node, 0, &mut [0; 20_000]).map(drop)
+                fs.read(&node, 0, &mut vec![0; 20_000]).map(drop)
             }),
         };
         if let Err(error) = result {
@@ -100,7 +100,7 @@ fn appends_of_several_threads_are_all_there_and_whole() {
 fn a_read_sees_a_write_whole_or_not_at_all() {
     let fs = small();
     let node = file(&fs, &root(&fs), "file");
-    write_all(&fs, &node, 0, &[1; 50_000]);
+    write_all(&fs, &node, 0, &vec![1; 50_000]);
     let writer = {
         let (fs, node) = (fs.clone(), node.clone());
         thread::spawn(move || {

@@ -74,11 +74,12 @@ fn a_sparse_file_owns_only_what_was_written() {
     verify(&fs);
 }
 
+type Grow = fn(&Fs, &Node);
+
 #[test]
 fn bytes_past_the_end_do_not_show_up_when_the_file_grows() {
     let fs = small();
     let top = root(&fs);
-    type Grow = fn(&Fs, &Node);
     let ways: [(&str, Grow); 3] = [
         ("truncate", |fs, node| set_size(fs, node, 4000)),
         ("write", |fs, node| write_all(fs, node, 3999, b"\0")),

@@ -75,7 +75,7 @@ fn allocated_blocks_are_zeros_and_can_lie_past_the_end() {
     assert_eq!((attr.size, attr.blocks), (0, 256));
     assert_eq!(errno(fs.seek(&node, 0, Seek::Data)), 6);
     let free = fs.statfs().blocks_free;
-    write_all(&fs, &node, 5000, &[3; 100_000]);
+    write_all(&fs, &node, 5000, &vec![3; 100_000]);
     assert_eq!(fs.statfs().blocks_free, free, "the write uses what was allocated");
     let bytes = content(&fs, &node);
     assert!(bytes[..5000].iter().all(|byte| *byte == 0) && bytes[5000..].iter().all(|byte| *byte == 3));

@@ -24,11 +24,10 @@ fn expected(source: Is, target: Is, mode: RenameMode) -> Result<(), i32> {
     use Is::{EmptyDir, File, FullDir, Nothing};
     match (source, target, mode) {
         (Nothing, ..) | (_, Nothing, Exchange) => Err(2),
-        (_, Nothing, _) | (.., Exchange) | (File, File, Replace) => Ok(()),
+        (_, Nothing, _) | (.., Exchange) | (File, File, Replace) | (EmptyDir | FullDir, EmptyDir, Replace) => Ok(()),
         (_, _, NoReplace) => Err(17),
         (File, EmptyDir | FullDir, Replace) => Err(21),
         (EmptyDir | FullDir, File, Replace) => Err(20),
-        (EmptyDir | FullDir, EmptyDir, Replace) => Ok(()),
         (EmptyDir | FullDir, FullDir, Replace) => Err(39),
     }
 }

@@ -47,7 +47,7 @@ fn names_run_out_of_space_without_damage_and_can_be_removed() {
     let fs = fresh(16 * MIB, Durability::Msync);
     let top = root(&fs);
     let filler = file(&fs, &top, "filler");
-    while fs.append(&filler, &[1; 100_000]).is_ok() {}
+    while fs.append(&filler, &vec![1; 100_000]).is_ok() {}
     while fs.append(&filler, &[1; 4096]).is_ok() {}
     let mut made = 0;
     let error = loop {

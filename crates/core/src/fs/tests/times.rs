@@ -16,13 +16,14 @@ fn backdate(fs: &Fs, node: &Node) {
     assert_eq!((attr.atime, attr.mtime, attr.ctime), (OLD, OLD, OLD));
 }
 
+type Step = fn(&Fs, &Node, &Node);
+
 #[test]
 fn each_operation_moves_the_times_that_posix_names() {
     let fs = small();
     let top = root(&fs);
     let node = file(&fs, &top, "file");
     write_all(&fs, &node, 0, &[1; 5000]);
-    type Step = fn(&Fs, &Node, &Node);
     // Which of access, modification and change time are new after the step.
     let rows: [(&str, Step, [bool; 3]); 8] = [
         ("overwrite", |fs, _, node| write_all(fs, node, 0, b"x"), [false, true, true]),
