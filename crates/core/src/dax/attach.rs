@@ -14,6 +14,7 @@ use std::ops::Range;
 use order::sync::Arc;
 use order::{Before, Held, level};
 
+use super::Dax;
 use super::bits::{Bits512, REGION_PAGES};
 use super::block_map::{BlockMap, intersection};
 use super::fault::{Access, FaultError, span_of};
@@ -21,7 +22,6 @@ use super::invalidate::regions_of;
 use super::mmu::{Becomes, Mmu, PrivateCopies, Target, WindowKind};
 use super::state::{Event, Slot};
 use super::windows::{FileDax, WindowId};
-use super::Dax;
 use crate::types::{PAGE_BYTES, Run, RunState};
 
 /// How much of a new window is translated at once.
@@ -32,9 +32,13 @@ pub struct Eager {
     pub translations_max: u32,
 }
 
-/// What is left of the budget, and where the last translation ended.
-struct Budget {
+/// A window that is being translated.
+struct Attaching<'a> {
+    file: &'a FileDax,
+    id: WindowId,
+    /// Translations that may still be made.
     left: u32,
+    /// Where the last one ended, and what would continue it.
     end: Option<(u64, Target)>,
 }
 
@@ -60,22 +64,19 @@ impl Dax {
         let inside = intersection(&covered, &(0..file_pages));
         let past_end = inside.end.max(covered.start)..covered.end;
         let id = file.add(held, window);
-        if let Err(error) = self.mark_past_end(held, file, id, past_end) {
+        if let Err(error) = mark_past_end(held, file, id, past_end) {
             drop(self.detach(held, file, id));
             return Err(error);
         }
-        let mut budget = Budget {
-            left: eager.translations_max,
-            end: None,
-        };
+        let mut attaching = Attaching { file, id, left: eager.translations_max, end: None };
         for region in regions_of(&inside) {
-            if budget.left == 0 {
+            if attaching.left == 0 {
                 break;
             }
             let first = region * REGION_PAGES;
             let pages = intersection(&inside, &(first..first + REGION_PAGES));
             self.entries.with(held, file.key(region), |slot, held| {
-                self.translate(held, file, map, id, slot, pages, &mut budget);
+                self.translate(held, map, &mut attaching, slot, pages);
             });
         }
         Ok(id)
@@ -94,42 +95,21 @@ impl Dax {
         file.remove(held, id)
     }
 
-    fn mark_past_end(
-        &self,
-        held: &mut Held<'_, level::Invalidate>,
-        file: &FileDax,
-        id: WindowId,
-        pages: Range<u64>,
-    ) -> Result<(), FaultError> {
-        if pages.is_empty() {
-            return Ok(());
-        }
-        let (windows, mut held) = file.windows.read(held);
-        let window = windows.get(id).ok_or(FaultError::Gone)?;
-        let (_streak, mut held) = window.lock.lock(&mut held);
-        let becomes = Becomes::PastEnd;
-        Ok(window
-            .mmu
-            .revoke(&mut held, pages, PrivateCopies::Keep, becomes)?)
-    }
-
     /// Translates the pages of one region, run by run, until the budget is spent or something fails.
     fn translate(
         &self,
         held: &mut Held<'_, level::Entry>,
-        file: &FileDax,
         map: &dyn BlockMap,
-        id: WindowId,
+        attaching: &mut Attaching<'_>,
         slot: &mut Slot,
         pages: Range<u64>,
-        budget: &mut Budget,
     ) {
         let mut page = pages.start;
         while page < pages.end {
             let Ok(run) = map.get_block(held, page, pages.end - page) else {
                 return;
             };
-            if self.translate_run(held, file, id, slot, &run, budget).is_none() {
+            if self.translate_run(held, attaching, slot, &run).is_none() {
                 return;
             }
             page = run.end();
@@ -140,16 +120,14 @@ impl Dax {
     fn translate_run(
         &self,
         held: &mut Held<'_, level::Entry>,
-        file: &FileDax,
-        id: WindowId,
+        attaching: &mut Attaching<'_>,
         slot: &mut Slot,
         run: &Run,
-        budget: &mut Budget,
     ) -> Option<()> {
-        let (windows, mut held) = file.windows.read(held);
-        let window = windows.get(id)?;
+        let (windows, mut held) = attaching.file.windows.read(held);
+        let window = windows.get(attaching.id)?;
         let (event, to) = self.eager_event(run, window.mmu.kind());
-        budget.spend(run, to)?;
+        attaching.spend(run, to)?;
         let bits = Bits512::of_region(run.page / REGION_PAGES, &(run.page..run.end()));
         let span = span_of(run);
         // Stale zeros would have to go from all windows first: a fault does that.
@@ -173,7 +151,24 @@ impl Dax {
     }
 }
 
-impl Budget {
+/// Makes the pages past the end of the file raise SIGBUS.
+fn mark_past_end(
+    held: &mut Held<'_, level::Invalidate>,
+    file: &FileDax,
+    id: WindowId,
+    pages: Range<u64>,
+) -> Result<(), FaultError> {
+    if pages.is_empty() {
+        return Ok(());
+    }
+    let (windows, mut held) = file.windows.read(held);
+    let window = windows.get(id).ok_or(FaultError::Gone)?;
+    let (_streak, mut held) = window.lock.lock(&mut held);
+    let becomes = Becomes::PastEnd;
+    Ok(window.mmu.revoke(&mut held, pages, PrivateCopies::Keep, becomes)?)
+}
+
+impl Attaching<'_> {
     /// Takes one translation from the budget, unless the run continues the last one.
     fn spend(&mut self, run: &Run, to: Target) -> Option<()> {
         let continues = self.end == Some((run.page, to));
@@ -190,10 +185,7 @@ impl Target {
     fn after(self, pages: u64) -> Self {
         match self {
             Self::Zero => Self::Zero,
-            Self::Block { first, writable } => Self::Block {
-                first: format::Block(first.0 + pages),
-                writable,
-            },
+            Self::Block { first, writable } => Self::Block { first: format::Block(first.0 + pages), writable },
         }
     }
 }

@@ -79,9 +79,7 @@ impl Bits512 {
         let mut from = 0;
         std::iter::from_fn(move || {
             let start = (from..REGION_PAGES).find(|&page| self.contains(page))?;
-            let end = (start..REGION_PAGES)
-                .find(|&page| !self.contains(page))
-                .unwrap_or(REGION_PAGES);
+            let end = (start..REGION_PAGES).find(|&page| !self.contains(page)).unwrap_or(REGION_PAGES);
             from = end;
             Some(start..end)
         })
@@ -104,11 +102,7 @@ impl fmt::Debug for Bits512 {
 
 /// The bits below `bit`, which is at most 64.
 fn below(bit: u64) -> u64 {
-    if bit == 64 {
-        u64::MAX
-    } else {
-        (1 << bit) - 1
-    }
+    if bit == 64 { u64::MAX } else { (1 << bit) - 1 }
 }
 
 #[cfg(test)]
@@ -128,9 +122,7 @@ mod tests {
 
     #[test]
     fn runs_are_the_set() {
-        let set = Bits512::of(3..70)
-            .with(&Bits512::of(100..101))
-            .with(&Bits512::of(510..512));
+        let set = Bits512::of(3..70).with(&Bits512::of(100..101)).with(&Bits512::of(510..512));
         assert_eq!(set.runs().collect::<Vec<_>>(), [3..70, 100..101, 510..512]);
         assert_eq!(Bits512::ALL.runs().collect::<Vec<_>>(), vec![0..512]);
         assert_eq!(Bits512::NONE.runs().count(), 0);

@@ -26,12 +26,7 @@ pub trait BlockMap {
     ///
     /// # Errors
     /// Damaged metadata, a failed read; the map is as before.
-    fn get_block(
-        &self,
-        held: &mut Held<'_, level::Entry>,
-        page: u64,
-        pages_max: u64,
-    ) -> Result<Run, FsError>;
+    fn get_block(&self, held: &mut Held<'_, level::Entry>, page: u64, pages_max: u64) -> Result<Run, FsError>;
 
     /// Makes the pages from `page` on writable in place, and gives the written run that begins there,
     /// 1 to `pages_max` pages long.
@@ -39,16 +34,13 @@ pub trait BlockMap {
     /// A hole gets new blocks, an unwritten run is completed; in both cases the bytes are zeros in
     /// the pool before the block is in the map, inside the same transaction.  The fault path never
     /// zeroes.  A run that is written already is given as it is, however often it is asked for.
+    /// Where blocks come in units of 2 MiB (huge pages), a fresh run is the whole unit around `page`.
     /// Takes `Transaction`, `ExtentMap` exclusive and what is below them.
     ///
     /// # Errors
     /// No space, damaged metadata, a pool that is read-only; the map is as before.
-    fn get_block_for_write(
-        &self,
-        held: &mut Held<'_, level::Entry>,
-        page: u64,
-        pages_max: u64,
-    ) -> Result<Run, FsError>;
+    fn get_block_for_write(&self, held: &mut Held<'_, level::Entry>, page: u64, pages_max: u64)
+    -> Result<Run, FsError>;
 }
 
 /// The pages of both ranges; empty (and beginning in `a`) if there are none.

@@ -74,9 +74,7 @@ pub(crate) struct Entries {
 
 impl Entries {
     pub(crate) fn new() -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-        }
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
     }
 
     /// Runs `f` with the entry locked and its slot.
@@ -103,13 +101,7 @@ impl Entries {
         if regions.is_empty() {
             return Vec::new();
         }
-        let range = Key {
-            ino,
-            region: regions.start,
-        }..Key {
-            ino,
-            region: regions.end,
-        };
+        let range = Key { ino, region: regions.start }..Key { ino, region: regions.end };
         let few = regions.end - regions.start <= SHARDS;
         let mut found = Vec::new();
         if few {
@@ -146,9 +138,7 @@ impl Entries {
     pub(crate) fn is_quiet(&self) -> bool {
         self.shards.iter().all(|shard| {
             let shard = shard.leaf();
-            shard
-                .values()
-                .all(|entry| !entry.locked && entry.waiters == 0)
+            shard.values().all(|entry| !entry.locked && entry.waiters == 0)
         })
     }
 
@@ -178,11 +168,7 @@ impl Entries {
         }
         let entry = entry_of(&mut shard, key);
         entry.locked = true;
-        Locked {
-            entries: self,
-            key,
-            slot: std::mem::take(&mut entry.slot),
-        }
+        Locked { entries: self, key, slot: std::mem::take(&mut entry.slot) }
     }
 
     fn unlock(&self, key: Key, slot: Slot) {
@@ -205,9 +191,7 @@ impl Entry {
 }
 
 fn entry_of(shard: &mut Shard, key: Key) -> &mut Entry {
-    shard
-        .get_mut(&key)
-        .expect("an entry stays while it is locked or waited for")
+    shard.get_mut(&key).expect("an entry stays while it is locked or waited for")
 }
 
 /// A locked entry; never leaves [`Entries::with`].

@@ -7,10 +7,7 @@ use super::*;
 use crate::dax::bits::Bits512;
 use crate::dax::state::{Event, Span};
 
-const KEY: Key = Key {
-    ino: Ino(8),
-    region: 3,
-};
+const KEY: Key = Key { ino: Ino(8), region: 3 };
 
 /// Many rounds with real threads, or many schedules with the model checker's.
 fn rounds(body: impl Fn() + Send + Sync + 'static) {

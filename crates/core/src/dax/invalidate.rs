@@ -48,23 +48,13 @@ pub struct Invalidation {
 
 impl Invalidation {
     /// The file ends before the range.
-    pub const TRUNCATE: Self = Self {
-        private: PrivateCopies::Drop,
-        becomes: Becomes::PastEnd,
-        contents: Contents::Discarded,
-    };
+    pub const TRUNCATE: Self =
+        Self { private: PrivateCopies::Drop, becomes: Becomes::PastEnd, contents: Contents::Discarded };
     /// The range reads as zeros from now on: punch, zero range.
-    pub const PUNCH: Self = Self {
-        private: PrivateCopies::Keep,
-        becomes: Becomes::Trap,
-        contents: Contents::Discarded,
-    };
+    pub const PUNCH: Self =
+        Self { private: PrivateCopies::Keep, becomes: Becomes::Trap, contents: Contents::Discarded };
     /// Blocks get another place or appear in holes: collapse, insert, the publication of a write.
-    pub const MOVE: Self = Self {
-        private: PrivateCopies::Keep,
-        becomes: Becomes::Trap,
-        contents: Contents::Kept,
-    };
+    pub const MOVE: Self = Self { private: PrivateCopies::Keep, becomes: Becomes::Trap, contents: Contents::Kept };
 }
 
 impl Dax {
@@ -101,8 +91,7 @@ impl Dax {
         }
         let revoked = dropped.and_then(|()| {
             self.counters.revocations.add(1);
-            file.revoke(held, &pages, how.private, how.becomes)
-                .map_err(|error| mmu_failed(&error))
+            file.revoke(held, &pages, how.private, how.becomes).map_err(mmu_failed)
         });
         if revoked.is_err() {
             self.put_back(held, file, &found[..count], &pages);
@@ -126,8 +115,7 @@ impl Dax {
         if pages.is_empty() {
             return Ok(());
         }
-        file.revoke(held, &pages, PrivateCopies::Keep, Becomes::Trap)
-            .map_err(|error| mmu_failed(&error))
+        file.revoke(held, &pages, PrivateCopies::Keep, Becomes::Trap).map_err(mmu_failed)
     }
 
     fn drop_entry(
@@ -140,11 +128,7 @@ impl Dax {
         contents: Contents,
     ) -> Result<(), FsError> {
         let bits = Bits512::of_region(region, pages);
-        let span = if bits == Bits512::ALL {
-            Span::Region
-        } else {
-            Span::Pages
-        };
+        let span = if bits == Bits512::ALL { Span::Region } else { Span::Pages };
         self.entries.with(held, file.key(region), |slot, held| {
             if contents == Contents::Kept {
                 self.clean(held, file, map, region, slot)?;
@@ -155,17 +139,10 @@ impl Dax {
     }
 
     /// Names again whatever may still be translated, after a failed revocation.
-    fn put_back(
-        &self,
-        held: &mut Held<'_, level::Invalidate>,
-        file: &FileDax,
-        regions: &[u64],
-        pages: &Range<u64>,
-    ) {
+    fn put_back(&self, held: &mut Held<'_, level::Invalidate>, file: &FileDax, regions: &[u64], pages: &Range<u64>) {
         for &region in regions {
             let bits = Bits512::of_region(region, pages);
-            self.entries
-                .with(held, file.key(region), |slot, _| slot.suspect(&bits));
+            self.entries.with(held, file.key(region), |slot, _| slot.suspect(&bits));
         }
     }
 }
@@ -176,6 +153,6 @@ pub(super) fn regions_of(pages: &Range<u64>) -> Range<u64> {
 }
 
 /// A failed change of a translation, as the file system's caller sees it.
-pub(super) fn mmu_failed(error: &MmuError) -> FsError {
+pub(super) fn mmu_failed(error: MmuError) -> FsError {
     FsError::Io(format!("address translation: {error}"))
 }

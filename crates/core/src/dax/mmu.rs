@@ -102,24 +102,14 @@ pub trait Mmu: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// Some pages may be translated as asked, the others are as before.
-    fn install(
-        &self,
-        held: &mut Held<'_, level::Window>,
-        pages: Range<u64>,
-        to: Target,
-    ) -> Result<(), MmuError>;
+    fn install(&self, held: &mut Held<'_, level::Window>, pages: Range<u64>, to: Target) -> Result<(), MmuError>;
 
     /// Gives the process its own writable copy of the block (of zeros if `None`) at `page`, unless it
     /// has one there already.
     ///
     /// # Errors
     /// The page is as before.
-    fn copy_private(
-        &self,
-        held: &mut Held<'_, level::Window>,
-        page: u64,
-        from: Option<Block>,
-    ) -> Result<(), MmuError>;
+    fn copy_private(&self, held: &mut Held<'_, level::Window>, page: u64, from: Option<Block>) -> Result<(), MmuError>;
 
     /// Takes the translations of `pages`, which lie inside the window, away.
     ///
@@ -137,9 +127,5 @@ pub trait Mmu: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// Some pages may still be writable.
-    fn write_protect(
-        &self,
-        held: &mut Held<'_, level::Window>,
-        pages: Range<u64>,
-    ) -> Result<(), MmuError>;
+    fn write_protect(&self, held: &mut Held<'_, level::Window>, pages: Range<u64>) -> Result<(), MmuError>;
 }

@@ -99,12 +99,7 @@ impl Dax {
             pool::Durability::CpuFlush => Tracking::Marks,
             _ => Tracking::Kernel,
         };
-        Self {
-            pool,
-            tracking,
-            entries: Entries::new(),
-            counters: Counters::default(),
-        }
+        Self { pool, tracking, entries: Entries::new(), counters: Counters::default() }
     }
 
     /// Who knows which pages are dirty.
@@ -133,18 +128,11 @@ impl Dax {
 
     /// Whether the stores to `page` are under a mark. Tests ask; an answer is true only while nothing
     /// runs.
-    pub fn is_marked<P: Before<level::Entry>>(
-        &self,
-        held: &mut Held<'_, P>,
-        ino: Ino,
-        page: u64,
-    ) -> bool {
+    pub fn is_marked<P: Before<level::Entry>>(&self, held: &mut Held<'_, P>, ino: Ino, page: u64) -> bool {
         let region = page / REGION_PAGES;
         let found = self.entries.regions(ino, region..region + 1, Which::Any);
         found.into_iter().any(|region| {
-            self.entries.with(held, Key { ino, region }, |slot, _| {
-                slot.dirty().contains(page % REGION_PAGES)
-            })
+            self.entries.with(held, Key { ino, region }, |slot, _| slot.dirty().contains(page % REGION_PAGES))
         })
     }
 }

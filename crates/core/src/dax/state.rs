@@ -115,13 +115,7 @@ pub struct Rule {
 }
 
 const fn rule(from: Shape, event: Event, span: Span, to: Shape, stale: Stale) -> Rule {
-    Rule {
-        from,
-        event,
-        span,
-        to,
-        stale,
-    }
+    Rule { from, event, span, to, stale }
 }
 
 /// The transition table: one row for each shape, event and span.
@@ -196,10 +190,7 @@ impl Slot {
     pub fn pages(&self) -> Pages {
         match self {
             Self::Empty => Pages::default(),
-            Self::Zero => Pages {
-                zero: Bits512::ALL,
-                ..Pages::default()
-            },
+            Self::Zero => Pages { zero: Bits512::ALL, ..Pages::default() },
             Self::Huge { dirty } => Pages {
                 present: Bits512::ALL,
                 dirty: if *dirty { Bits512::ALL } else { Bits512::NONE },
@@ -271,11 +262,7 @@ impl Pages {
             }
             Event::Clean => self.dirty = self.dirty.without(bits),
         }
-        if self == Self::default() {
-            Slot::Empty
-        } else {
-            Slot::Pages(Box::new(self))
-        }
+        if self == Self::default() { Slot::Empty } else { Slot::Pages(Box::new(self)) }
     }
 }
 
@@ -284,20 +271,10 @@ mod tests {
     use super::*;
 
     const SHAPES: [Shape; 4] = [Shape::Empty, Shape::Zero, Shape::Huge, Shape::Pages];
-    const EVENTS: [Event; 5] = [
-        Event::Zero,
-        Event::Map,
-        Event::Dirty,
-        Event::Drop,
-        Event::Clean,
-    ];
+    const EVENTS: [Event; 5] = [Event::Zero, Event::Map, Event::Dirty, Event::Drop, Event::Clean];
 
     fn pages(zero: Bits512, present: Bits512, dirty: Bits512) -> Slot {
-        Slot::Pages(Box::new(Pages {
-            zero,
-            present,
-            dirty,
-        }))
+        Slot::Pages(Box::new(Pages { zero, present, dirty }))
     }
 
     fn samples() -> Vec<Slot> {
@@ -316,9 +293,7 @@ mod tests {
         for from in SHAPES {
             for event in EVENTS {
                 for span in [Span::Region, Span::Pages] {
-                    let rows = RULES
-                        .iter()
-                        .filter(|r| r.from == from && r.event == event && r.span == span);
+                    let rows = RULES.iter().filter(|r| r.from == from && r.event == event && r.span == span);
                     assert_eq!(rows.count(), 1, "{from:?} {event:?} {span:?}");
                 }
             }
@@ -363,11 +338,9 @@ mod tests {
                     }
                     // Nothing is forgotten beside the pages of the event.
                     let beside = Bits512::ALL.without(&bits);
-                    for (old, new) in [
-                        (before.zero, now.zero),
-                        (before.present, now.present),
-                        (before.dirty, now.dirty),
-                    ] {
+                    for (old, new) in
+                        [(before.zero, now.zero), (before.present, now.present), (before.dirty, now.dirty)]
+                    {
                         assert!(old.common(&beside).without(&new).is_empty(), "{case}");
                     }
                 }
@@ -386,10 +359,7 @@ mod tests {
     fn i14_zero_pages_are_stale_under_a_huge_write_fault() {
         let mut slot = Slot::Empty;
         slot.apply(Event::Zero, Span::Pages, &Bits512::of(7..9));
-        assert_eq!(
-            slot.stale(Event::Dirty, Span::Region, &Bits512::ALL),
-            Bits512::of(7..9)
-        );
+        assert_eq!(slot.stale(Event::Dirty, Span::Region, &Bits512::ALL), Bits512::of(7..9));
         slot.apply(Event::Dirty, Span::Region, &Bits512::ALL);
         assert_eq!(slot, pages(Bits512::NONE, Bits512::ALL, Bits512::ALL));
     }
@@ -399,10 +369,7 @@ mod tests {
         let mut slot = Slot::Zero;
         slot.suspect(&Bits512::of(1..3));
         assert_eq!(slot.dirty(), Bits512::of(1..3));
-        assert_eq!(
-            slot.stale(Event::Map, Span::Pages, &Bits512::of(1..3)),
-            Bits512::of(1..3)
-        );
+        assert_eq!(slot.stale(Event::Map, Span::Pages, &Bits512::of(1..3)), Bits512::of(1..3));
     }
 
     #[test]

@@ -69,11 +69,7 @@ pub struct FileDax {
 impl FileDax {
     /// A file without windows.
     pub fn new(ino: Ino) -> Self {
-        Self {
-            ino,
-            invalidate: RwLock::default(),
-            windows: RwLock::default(),
-        }
+        Self { ino, invalidate: RwLock::default(), windows: RwLock::default() }
     }
 
     /// The file's number.
@@ -89,26 +85,15 @@ impl FileDax {
 
     /// The entry of a region of this file.
     pub(crate) fn key(&self, region: u64) -> Key {
-        Key {
-            ino: self.ino,
-            region,
-        }
+        Key { ino: self.ino, region }
     }
 
     /// Adds a window. Takes `ReverseMap` exclusive.
-    pub(crate) fn add<P: Before<level::ReverseMap>>(
-        &self,
-        held: &mut Held<'_, P>,
-        mmu: Arc<dyn Mmu>,
-    ) -> WindowId {
+    pub(crate) fn add<P: Before<level::ReverseMap>>(&self, held: &mut Held<'_, P>, mmu: Arc<dyn Mmu>) -> WindowId {
         let (mut windows, _held) = self.windows.write(held);
         let id = WindowId(windows.next_id);
         windows.next_id += 1;
-        windows.list.push(Window {
-            id,
-            mmu,
-            lock: Mutex::new(Streak::new()),
-        });
+        windows.list.push(Window { id, mmu, lock: Mutex::new(Streak::new()) });
         id
     }
 
@@ -132,9 +117,7 @@ impl FileDax {
         becomes: Becomes,
     ) -> Result<(), MmuError> {
         let (windows, mut held) = self.windows.read(held);
-        windows.each_over(&mut held, pages, None, |window, part, held| {
-            window.mmu.revoke(held, part, private, becomes)
-        })
+        windows.each_over(&mut held, pages, None, |window, part, held| window.mmu.revoke(held, part, private, becomes))
     }
 
     /// Write-protects `pages` in all windows. Takes `ReverseMap` shared and each `Window`.
@@ -144,9 +127,7 @@ impl FileDax {
         pages: &Range<u64>,
     ) -> Result<(), MmuError> {
         let (windows, mut held) = self.windows.read(held);
-        windows.each_over(&mut held, pages, None, |window, part, held| {
-            window.mmu.write_protect(held, part)
-        })
+        windows.each_over(&mut held, pages, None, |window, part, held| window.mmu.write_protect(held, part))
     }
 }
 
@@ -179,10 +160,7 @@ impl Windows {
 
 impl Streak {
     fn new() -> Self {
-        Self {
-            next: u64::MAX,
-            ahead: Ahead::FIRST,
-        }
+        Self { next: u64::MAX, ahead: Ahead::FIRST }
     }
 
     /// How far a fault on `page` shall look ahead.
@@ -191,10 +169,7 @@ impl Streak {
             return Ahead::FIRST;
         }
         let double = |pages: u64| (pages * 2).clamp(AROUND_PAGES_MIN, REGION_PAGES);
-        Ahead {
-            pages: double(self.ahead.pages),
-            new_pages: double(self.ahead.new_pages),
-        }
+        Ahead { pages: double(self.ahead.pages), new_pages: double(self.ahead.new_pages) }
     }
 
     /// A fault with this look-ahead was served up to `end`.
@@ -205,10 +180,7 @@ impl Streak {
 }
 
 impl Ahead {
-    const FIRST: Self = Self {
-        pages: AROUND_PAGES_MIN,
-        new_pages: 1,
-    };
+    const FIRST: Self = Self { pages: AROUND_PAGES_MIN, new_pages: 1 };
 }
 
 #[cfg(test)]

@@ -52,9 +52,7 @@ impl Dax {
     ) -> Result<(), FsError> {
         let regions = regions_of(&pages);
         for region in self.entries.regions(file.ino(), regions, Which::Dirty) {
-            self.entries.with(held, file.key(region), |slot, held| {
-                self.clean(held, file, map, region, slot)
-            })?;
+            self.entries.with(held, file.key(region), |slot, held| self.clean(held, file, map, region, slot))?;
         }
         Ok(())
     }
@@ -76,8 +74,7 @@ impl Dax {
         let first = region * REGION_PAGES;
         let whole = first..first + REGION_PAGES;
         self.counters.write_protections.add(1);
-        file.write_protect(held, &whole)
-            .map_err(|error| mmu_failed(&error))?;
+        file.write_protect(held, &whole).map_err(mmu_failed)?;
         for run in dirty.runs() {
             self.flush(held, map, first + run.start..first + run.end)?;
         }
@@ -88,12 +85,7 @@ impl Dax {
     }
 
     /// Writes the cache lines of the blocks of `pages` back. Pages without blocks have nothing to lose.
-    fn flush(
-        &self,
-        held: &mut Held<'_, level::Entry>,
-        map: &dyn BlockMap,
-        pages: Range<u64>,
-    ) -> Result<(), FsError> {
+    fn flush(&self, held: &mut Held<'_, level::Entry>, map: &dyn BlockMap, pages: Range<u64>) -> Result<(), FsError> {
         let mut rest = pages.clone();
         while !rest.is_empty() {
             let run = map.get_block(held, rest.start, rest.end - rest.start)?;

@@ -20,9 +20,7 @@ mod table;
 
 use std::ops::Range;
 
-use engine::dax::{
-    Access, Becomes, FaultError, Mmu, MmuError, PrivateCopies, Served, Target, WindowKind, Writable,
-};
+use engine::dax::{Access, Becomes, FaultError, Mmu, MmuError, PrivateCopies, Served, Target, WindowKind, Writable};
 use format::Block;
 use order::sync::Arc;
 use order::{Held, Mutex, MutexGuard, level};
@@ -95,12 +93,7 @@ struct State {
 impl SoftWindow {
     /// A window onto `pages` of some file whose blocks lie in `pool`; every page traps.
     pub fn new(pool: Arc<dyn Pool>, pages: Range<u64>, kind: WindowKind) -> Arc<Self> {
-        Arc::new(Self {
-            pool,
-            pages,
-            kind,
-            state: Mutex::default(),
-        })
+        Arc::new(Self { pool, pages, kind, state: Mutex::default() })
     }
 
     /// Makes the next `operation` fail, after it did half of its pages.
@@ -142,10 +135,7 @@ impl SoftWindow {
         let mut state = self.state();
         match state.table.get_mut(page) {
             Some(Translation::PastEnd) => Err(Trap::PastEnd),
-            Some(Translation::Block {
-                block,
-                writable: Writable::Yes,
-            }) => {
+            Some(Translation::Block { block, writable: Writable::Yes }) => {
                 self.pool.write(place(*block, at), &[byte]);
                 Ok(())
             }
@@ -184,11 +174,7 @@ impl SoftWindow {
 
     fn page_of(&self, at: u64) -> Result<u64, Trap> {
         let page = at / PAGE_BYTES;
-        if self.pages.contains(&page) {
-            Ok(page)
-        } else {
-            Err(Trap::Denied)
-        }
+        if self.pages.contains(&page) { Ok(page) } else { Err(Trap::Denied) }
     }
 
     /// Changes the table page by page; stops halfway with an error if one is due.
@@ -226,12 +212,7 @@ impl Mmu for SoftWindow {
         self.kind
     }
 
-    fn install(
-        &self,
-        _held: &mut Held<'_, level::Window>,
-        pages: Range<u64>,
-        to: Target,
-    ) -> Result<(), MmuError> {
+    fn install(&self, _held: &mut Held<'_, level::Window>, pages: Range<u64>, to: Target) -> Result<(), MmuError> {
         let start = pages.start;
         self.change(Operation::Install, pages, |table, page| {
             table.install(page, page - start, to);
@@ -266,11 +247,7 @@ impl Mmu for SoftWindow {
         })
     }
 
-    fn write_protect(
-        &self,
-        _held: &mut Held<'_, level::Window>,
-        pages: Range<u64>,
-    ) -> Result<(), MmuError> {
+    fn write_protect(&self, _held: &mut Held<'_, level::Window>, pages: Range<u64>) -> Result<(), MmuError> {
         self.change(Operation::WriteProtect, pages, Table::write_protect)
     }
 }
@@ -291,10 +268,7 @@ impl<F: Fn(u64, Access) -> Result<Served, FaultError>> Serve for F {
 }
 
 /// Tries an access until it goes through or cannot.
-fn access<T>(
-    serve: &dyn Serve,
-    attempt: impl Fn() -> Result<T, Trap>,
-) -> Result<T, AccessError> {
+fn access<T>(serve: &dyn Serve, attempt: impl Fn() -> Result<T, Trap>) -> Result<T, AccessError> {
     for _ in 0..TRIES_MAX {
         let (page, access) = match attempt() {
             Ok(value) => return Ok(value),

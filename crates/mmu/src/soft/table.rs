@@ -43,8 +43,7 @@ impl Table {
 
     pub(super) fn all(&self) -> Vec<(u64, Translation)> {
         let all = self.0.iter();
-        all.map(|(page, translation)| (*page, translation.clone()))
-            .collect()
+        all.map(|(page, translation)| (*page, translation.clone())).collect()
     }
 
     /// Translates `page`, the one with this `number` of the pages of the target, unless it is a private
@@ -55,10 +54,7 @@ impl Table {
         }
         let translation = match to {
             Target::Zero => Translation::Zero,
-            Target::Block { first, writable } => Translation::Block {
-                block: Block(first.0 + number),
-                writable,
-            },
+            Target::Block { first, writable } => Translation::Block { block: Block(first.0 + number), writable },
         };
         self.0.insert(page, translation);
     }
@@ -95,10 +91,7 @@ impl Table {
 mod tests {
     use super::*;
 
-    const BLOCK: Target = Target::Block {
-        first: Block(7),
-        writable: Writable::Yes,
-    };
+    const BLOCK: Target = Target::Block { first: Block(7), writable: Writable::Yes };
 
     #[test]
     fn a_private_copy_stays_under_everything_but_a_truncate() {
@@ -119,10 +112,7 @@ mod tests {
         let mut table = Table::default();
         table.install(5, 2, BLOCK);
         table.write_protect(5);
-        let readable = Translation::Block {
-            block: Block(9),
-            writable: Writable::No,
-        };
+        let readable = Translation::Block { block: Block(9), writable: Writable::No };
         assert_eq!(*table.get(5), readable);
         assert_eq!(*table.get(6), Translation::Trap);
     }

@@ -43,10 +43,7 @@ fn two_stores<S: Subject>(file: &Arc<S>) {
         let b = Mapping::new(file, SharedWrite, 0..1);
         (a, b)
     });
-    together(vec![
-        body!(a => a.store(1, 11).done()),
-        body!(b => b.store(2, 22).done()),
-    ]);
+    together(vec![body!(a => a.store(1, 11).done()), body!(b => b.store(2, 22).done())]);
     assert_eq!(file.read(0, 4), [0, 11, 22, 0]);
     assert_eq!((a.load(2).byte(), b.load(1).byte()), (22, 11));
     assert_sound(file, &[&a, &b]);
@@ -74,10 +71,7 @@ fn i10_two_private_write_faults_keep_both_stores<S: Subject>() {
         let map = Mapping::new(&file, Private, 0..1);
         (file, map)
     });
-    together(vec![
-        body!(map => map.store(1, 11).done()),
-        body!(map => map.store(2, 22).done()),
-    ]);
+    together(vec![body!(map => map.store(1, 11).done()), body!(map => map.store(2, 22).done())]);
     let seen: Vec<u8> = (0..4).map(|at| map.load(at).byte()).collect();
     assert_eq!(seen, [5, 11, 22, 5]);
     assert_eq!(file.read(0, 4), [5; 4]);
@@ -168,10 +162,7 @@ fn huge_and_private<S: Subject>() -> (Arc<S>, Mapping<S>) {
 
 fn i15_a_private_copy_stays_when_a_huge_translation_comes<S: Subject>() {
     let (file, map) = set_up(huge_and_private::<S>);
-    together(vec![
-        body!(map => map.store(5 * PAGE, 6).done()),
-        body!(map => assert_eq!(map.load(9 * PAGE).byte(), 4)),
-    ]);
+    together(vec![body!(map => map.store(5 * PAGE, 6).done()), body!(map => assert_eq!(map.load(9 * PAGE).byte(), 4))]);
     assert_eq!(map.load(5 * PAGE).byte(), 6);
     assert_eq!(map.load(5 * PAGE + 1).byte(), 4);
     assert_eq!(file.read(5 * PAGE, 1), [4]);
@@ -290,10 +281,7 @@ fn i19_collapse_loses_no_mapped_store<S: Subject>() {
         map.store(PAGE, 2).done();
         (file, map)
     });
-    together(vec![
-        body!(map => map.store(PAGE + 1, 9).done()),
-        body!(file => file.collapse(0..1)),
-    ]);
+    together(vec![body!(map => map.store(PAGE + 1, 9).done()), body!(file => file.collapse(0..1))]);
     let before = file.read(1, 1) == [9];
     let after = file.read(PAGE + 1, 1) == [9];
     assert!(before != after, "the store is there, once");
@@ -311,10 +299,7 @@ fn i19_insert_loses_no_mapped_store<S: Subject>() {
         map.store(0, 2).done();
         (file, map)
     });
-    together(vec![
-        body!(map => map.store(1, 9).done()),
-        body!(file => file.insert(0..1)),
-    ]);
+    together(vec![body!(map => map.store(1, 9).done()), body!(file => file.insert(0..1))]);
     let before = file.read(PAGE + 1, 1) == [9];
     let after = file.read(1, 1) == [9];
     assert!(before != after, "the store is there, once");
@@ -387,10 +372,7 @@ fn i39_the_buffer_of_a_write_is_a_mapping_of_the_same_page_scenario() {
         body!(map => map.store(100, 7).done()),
     ]);
     let tail = file.read(4, 4);
-    assert!(
-        [[0, 0, 0, 0], [1, 2, 3, 4]].iter().any(|whole| tail == whole),
-        "{tail:?}"
-    );
+    assert!([[0, 0, 0, 0], [1, 2, 3, 4]].iter().any(|whole| tail == whole), "{tail:?}");
     assert_sound(&file, &[&map]);
 }
 

@@ -58,10 +58,7 @@ fn i22_a_sync_takes_write_permission_from_a_huge_translation<S: Subject>() {
         map.store(0, 2).done();
         (file, map)
     });
-    together(vec![
-        body!(map => map.store(300 * PAGE, 3).done()),
-        body!(file => file.sync()),
-    ]);
+    together(vec![body!(map => map.store(300 * PAGE, 3).done()), body!(file => file.sync())]);
     assert_sound(&file, &[&map]);
     map.store(400 * PAGE, 4).done();
     assert_clean(&file, &[&map]);
@@ -117,10 +114,7 @@ fn i25_a_write_call_drops_no_mark<S: Subject>() {
         map.store(0, 2).done();
         (file, map)
     });
-    together(vec![
-        body!(map => map.store(1, 3).done()),
-        body!(file => file.write(PAGE - 1, &[7; 2])),
-    ]);
+    together(vec![body!(map => map.store(1, 3).done()), body!(file => file.write(PAGE - 1, &[7; 2]))]);
     assert_eq!(file.read(0, 2), [2, 3]);
     assert_clean(&file, &[&map]);
 }

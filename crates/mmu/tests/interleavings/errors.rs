@@ -160,10 +160,7 @@ fn a_punch_that_cannot_revoke_leaves_the_file_as_it_was() {
             map.window.fail(Operation::Revoke);
             (file, map)
         });
-        together(vec![
-            body!(map => map.store(1, 2).done()),
-            body!(file => file.punch(0..2)),
-        ]);
+        together(vec![body!(map => map.store(1, 2).done()), body!(file => file.punch(0..2))]);
         assert_eq!(file.read(0, 2), [1, 2]);
         assert_sound(&file, &[&map]);
         map.store(PAGE, 3).done();

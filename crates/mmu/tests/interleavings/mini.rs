@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use engine::FsError;
-use engine::dax::{
-    Access, BlockMap, Dax, Eager, FaultError, FileDax, Invalidation, Mmu, Served, WindowId,
-};
+use engine::dax::{Access, BlockMap, Dax, Eager, FaultError, FileDax, Invalidation, Mmu, Served, WindowId};
 use engine::types::{Block, Ino, Run, RunState};
 use order::sync::Arc;
 use order::{Before, Held, Mutex, RwLock, level};
@@ -89,9 +87,7 @@ impl MiniFs {
     fn publish(&self, held: &mut Held<'_, level::Inode>, pages: &Range<u64>, size: u64) {
         let (_exclusive, mut held) = self.file.invalidate.write(held);
         let old_size = BlockMap::size(self, &mut held);
-        self.dax
-            .invalidate(&mut held, &self.file, self, pages.clone(), Invalidation::MOVE)
-            .expect("invalidate");
+        self.dax.invalidate(&mut held, &self.file, self, pages.clone(), Invalidation::MOVE).expect("invalidate");
         self.zero_tail(&mut held, old_size, size);
         self.change(&mut held, |fs, map, held| {
             for page in pages.clone() {
@@ -177,11 +173,7 @@ impl MiniFs {
         let mut held = order::unlocked();
         let (_inode, mut held) = self.inode.write(&mut held);
         let (_exclusive, mut held) = self.file.invalidate.write(&mut held);
-        if self
-            .dax
-            .invalidate(&mut held, &self.file, self, pages, how)
-            .is_ok()
-        {
+        if self.dax.invalidate(&mut held, &self.file, self, pages, how).is_ok() {
             self.change(&mut held, f);
         }
     }
@@ -193,12 +185,7 @@ impl BlockMap for MiniFs {
         map.size
     }
 
-    fn get_block(
-        &self,
-        held: &mut Held<'_, level::Entry>,
-        page: u64,
-        pages_max: u64,
-    ) -> Result<Run, FsError> {
+    fn get_block(&self, held: &mut Held<'_, level::Entry>, page: u64, pages_max: u64) -> Result<Run, FsError> {
         let (map, _held) = self.map.read(held);
         map.run(page, pages_max)
     }
@@ -233,12 +220,7 @@ impl Map {
             let offset = page * BLOCK_BYTES;
             return Err(FsError::Media { offset });
         }
-        let first = Run {
-            page,
-            pages: 1,
-            state: self.state(page),
-            fresh: false,
-        };
+        let first = Run { page, pages: 1, state: self.state(page), fresh: false };
         let pages = (1..pages_max)
             .take_while(|&n| {
                 let expected = match first.state {
@@ -249,18 +231,14 @@ impl Map {
                 self.bad_page != Some(page + n) && self.state(page + n) == expected
             })
             .count();
-        Ok(Run {
-            pages: 1 + pages as u64,
-            ..first
-        })
+        Ok(Run { pages: 1 + pages as u64, ..first })
     }
 
     /// Moves the pages from `from` on by `delta`.
     fn shift(&mut self, from: u64, delta: i64) {
         let moved = self.pages.split_off(&from);
         let moved = moved.into_iter();
-        self.pages
-            .extend(moved.map(|(page, what)| (page.wrapping_add_signed(delta), what)));
+        self.pages.extend(moved.map(|(page, what)| (page.wrapping_add_signed(delta), what)));
     }
 }
 
@@ -318,9 +296,7 @@ impl Subject for MiniFs {
         let gone = size.div_ceil(BLOCK_BYTES)..u64::MAX;
         if size < old {
             let how = Invalidation::TRUNCATE;
-            self.dax
-                .invalidate(&mut held, &self.file, self, gone.clone(), how)
-                .expect("invalidate");
+            self.dax.invalidate(&mut held, &self.file, self, gone.clone(), how).expect("invalidate");
         }
         self.change(&mut held, |fs, map, held| {
             map.size = size;
@@ -355,9 +331,7 @@ impl Subject for MiniFs {
         let (_inode, mut held) = self.inode.write(&mut held);
         let (_exclusive, mut held) = self.file.invalidate.write(&mut held);
         let from = pages.start..u64::MAX;
-        self.dax
-            .invalidate(&mut held, &self.file, self, from, Invalidation::MOVE)
-            .expect("invalidate");
+        self.dax.invalidate(&mut held, &self.file, self, from, Invalidation::MOVE).expect("invalidate");
         let count = pages.end - pages.start;
         let old = self.change(&mut held, |_, map, _| {
             map.shift(pages.start, count as i64);
@@ -380,10 +354,7 @@ impl Subject for MiniFs {
         let (_inode, mut held) = self.inode.write(&mut held);
         self.change(&mut held, |fs, map, held| {
             for page in pages {
-                if !map.pages.contains_key(&page) {
-                    let block = fs.allocate_block(held);
-                    map.pages.insert(page, (block, State::Unwritten));
-                }
+                map.pages.entry(page).or_insert_with(|| (fs.allocate_block(held), State::Unwritten));
             }
         });
     }
@@ -395,8 +366,7 @@ impl Subject for MiniFs {
     fn attach(&self, window: Arc<dyn Mmu>, eager: Eager) -> Result<WindowId, FaultError> {
         let mut held = order::unlocked();
         let (_shared, mut held) = self.file.invalidate.read(&mut held);
-        self.dax
-            .attach(&mut held, &self.file, self, window, eager)
+        self.dax.attach(&mut held, &self.file, self, window, eager)
     }
 
     fn detach(&self, id: WindowId) {
@@ -406,8 +376,7 @@ impl Subject for MiniFs {
     fn fault(&self, id: WindowId, page: u64, access: Access) -> Result<Served, FaultError> {
         let mut held = order::fault_root();
         let (_gate, mut held) = self.gate.read(&mut held);
-        self.dax
-            .fault(&mut held, &self.file, self, id, page, access)
+        self.dax.fault(&mut held, &self.file, self, id, page, access)
     }
 
     fn size(&self) -> u64 {
@@ -438,10 +407,7 @@ impl Subject for MiniFs {
         let (_gate, mut held) = self.gate.try_write(&mut held).expect("FaultGate is free");
         let invalidate = self.file.invalidate.try_write(&mut held);
         let (_exclusive, mut held) = invalidate.expect("Invalidate is free");
-        let (_tx, mut held) = self
-            .transaction
-            .try_write(&mut held)
-            .expect("Transaction is free");
+        let (_tx, mut held) = self.transaction.try_write(&mut held).expect("Transaction is free");
         let (map, mut held) = self.map.try_write(&mut held).expect("ExtentMap is free");
         let (used, _held) = self.used.lock(&mut held);
         let mut owned: Vec<u64> = map.pages.values().map(|(block, _)| block.0).collect();

@@ -10,15 +10,19 @@ pub enum Reach {
     Deep,
     /// Three threads, or long ones: all with at most two.
     Wide,
-    /// A file of 2 MiB, or a whole file system, whose set-up takes milliseconds: at most one
-    /// preemption, fewer rounds.
+    /// A file of 2 MiB, whose set-up takes milliseconds: at most one preemption, fewer rounds.
     Huge,
+    /// A whole file system, whose operations take many steps: as `Huge`.
+    Whole,
 }
 
 impl Reach {
     /// The same over the engine's file system, which takes more steps.
     pub fn less(self) -> Self {
-        Self::Huge
+        match self {
+            Self::Deep | Self::Wide | Self::Whole => Self::Whole,
+            Self::Huge => Self::Huge,
+        }
     }
 }
 
@@ -60,7 +64,7 @@ pub fn run(_name: &str, reach: Reach, scenario: fn()) {
     let rounds = match reach {
         Reach::Deep => 300,
         Reach::Wide => 100,
-        Reach::Huge => 20,
+        Reach::Huge | Reach::Whole => 20,
     };
     for _ in 0..rounds {
         scenario();
@@ -78,6 +82,7 @@ pub fn run(name: &str, reach: Reach, scenario: fn()) {
         Reach::Deep => (3, 60_000, 1000),
         Reach::Wide => (2, 60_000, 1000),
         Reach::Huge => (1, 500, 100),
+        Reach::Whole => (1, 2000, 200),
     };
     // For a search that goes further than that of every day.
     let number = |name: &str| -> Option<u64> { std::env::var(name).ok()?.parse().ok() };
@@ -89,20 +94,11 @@ pub fn run(name: &str, reach: Reach, scenario: fn()) {
     // Its own run, since it must also follow a search that was cut short.
     let chance = Config {
         bound: 0,
-        beyond: Some(Beyond {
-            time: Duration::from_secs(3600),
-            max_schedules: random,
-            seed: 1,
-            changes: 3,
-        }),
+        beyond: Some(Beyond { time: Duration::from_secs(3600), max_schedules: random, seed: 1, changes: 3 }),
         ..Config::default()
     };
     let found = explore::explore(&search, scenario);
-    let random = if found.failure.is_none() {
-        explore::explore(&chance, scenario)
-    } else {
-        found.clone()
-    };
+    let random = if found.failure.is_none() { explore::explore(&chance, scenario) } else { found.clone() };
     println!(
         "{name}: {} schedules with at most {} preemptions ({}), {} runs; {} random",
         found.schedules,

@@ -4,9 +4,7 @@
 
 use std::ops::Range;
 
-use engine::dax::{
-    Access, Eager, FaultError, Mmu, Served, WindowId, WindowKind, Writable,
-};
+use engine::dax::{Access, Eager, FaultError, Mmu, Served, WindowId, WindowKind, Writable};
 use mmu::soft::{AccessError, SoftWindow, Translation};
 use order::sync::Arc;
 use pool::Durability;
@@ -60,20 +58,12 @@ pub struct Mapping<S: Subject> {
 
 impl<S: Subject> Clone for Mapping<S> {
     fn clone(&self) -> Self {
-        Self {
-            subject: Arc::clone(&self.subject),
-            window: Arc::clone(&self.window),
-            id: self.id,
-        }
+        Self { subject: Arc::clone(&self.subject), window: Arc::clone(&self.window), id: self.id }
     }
 }
 
-pub const LAZY: Eager = Eager {
-    translations_max: 0,
-};
-pub const EAGER: Eager = Eager {
-    translations_max: 100,
-};
+pub const LAZY: Eager = Eager { translations_max: 0 };
+pub const EAGER: Eager = Eager { translations_max: 100 };
 
 impl<S: Subject> Mapping<S> {
     /// Maps `pages`; nothing is translated but what lies past the end.
@@ -85,11 +75,7 @@ impl<S: Subject> Mapping<S> {
         let window = SoftWindow::new(subject.memory().for_programs(), pages, kind);
         let mmu: Arc<dyn Mmu> = Arc::<SoftWindow>::clone(&window);
         let id = subject.attach(mmu, eager).expect("attach");
-        Self {
-            subject: Arc::clone(subject),
-            window,
-            id,
-        }
+        Self { subject: Arc::clone(subject), window, id }
     }
 
     pub fn load(&self, at: u64) -> Result<u8, AccessError> {
@@ -121,17 +107,11 @@ impl<S: Subject> Mapping<S> {
                     assert_eq!(behind, Behind::Written(block.0), "not the file's: {what}");
                     let writable = writable == Writable::Yes;
                     assert!(!writable || kind == WindowKind::SharedWrite, "{what}");
-                    assert!(
-                        !(marks && writable) || subject.is_marked(page),
-                        "writable and unmarked: {what}"
-                    );
+                    assert!(!(marks && writable) || subject.is_marked(page), "writable and unmarked: {what}");
                 }
                 Translation::Zero => {
                     assert!(page < pages, "zeros past the end: {what}");
-                    assert!(
-                        !matches!(behind, Behind::Written(_)),
-                        "zeros over a block: {what}"
-                    );
+                    assert!(!matches!(behind, Behind::Written(_)), "zeros over a block: {what}");
                 }
                 Translation::Private(_) => assert_eq!(kind, WindowKind::Private, "{what}"),
                 Translation::PastEnd => assert!(page >= pages, "SIGBUS inside: {what}"),
@@ -172,7 +152,6 @@ pub fn all_flushed<S: Subject>(subject: &Arc<S>) -> bool {
         _ => true,
     })
 }
-
 
 /// What a scenario takes for granted about an access.
 pub trait AccessBits<T> {

@@ -28,10 +28,7 @@ pub struct WholeFs {
 
 impl WholeFs {
     fn resize(&self, size: u64) {
-        let set = SetAttr {
-            size: Some(size),
-            ..SetAttr::default()
-        };
+        let set = SetAttr { size: Some(size), ..SetAttr::default() };
         self.fs.set_attr(&self.node, &set).expect("set_attr");
     }
 
@@ -47,23 +44,12 @@ impl Subject for WholeFs {
     fn new(durability: Durability, blocks: u64) -> Arc<Self> {
         let memory = Memory::new(OWN_BLOCKS + blocks.next_multiple_of(512), durability);
         let pool = memory.for_engine();
-        let options = MakeOptions {
-            uuid: Some([7; 16]),
-            now: Some(Timestamp::default()),
-            ..MakeOptions::default()
-        };
+        let options = MakeOptions { uuid: Some([7; 16]), now: Some(Timestamp::default()), ..MakeOptions::default() };
         Fs::make(&*pool, &options).expect("make");
         let fs = Fs::open(pool, Opened::ReadWrite).expect("open");
         let root = fs.root().expect("root");
-        let node = fs
-            .create(&root, b"file", &NewNode::file(0o644))
-            .expect("create");
-        Arc::new(Self {
-            free_at_start: fs.statfs().blocks_free,
-            memory,
-            fs,
-            node,
-        })
+        let node = fs.create(&root, b"file", &NewNode::file(0o644)).expect("create");
+        Arc::new(Self { free_at_start: fs.statfs().blocks_free, memory, fs, node })
     }
 
     fn memory(&self) -> &Arc<Memory> {
@@ -107,9 +93,7 @@ impl Subject for WholeFs {
     }
 
     fn sync(&self) {
-        self.fs
-            .sync_node(&self.node, SyncKind::Data)
-            .expect("sync");
+        self.fs.sync_node(&self.node, SyncKind::Data).expect("sync");
     }
 
     fn attach(&self, window: Arc<dyn Mmu>, eager: Eager) -> Result<WindowId, FaultError> {
@@ -148,10 +132,6 @@ impl Subject for WholeFs {
         self.fs.frozen(|| ()).expect("freeze");
         let owned = self.fs.attr(&self.node).expect("attr").blocks;
         let free = self.fs.statfs().blocks_free;
-        assert_eq!(
-            owned + free,
-            self.free_at_start,
-            "the block map and the bitmap differ"
-        );
+        assert_eq!(owned + free, self.free_at_start, "the block map and the bitmap differ");
     }
 }
