@@ -12,8 +12,8 @@
 //! that are torn, and gets the same result, since every byte that differs stands in a record.
 
 use format::{Block, Entry, Group as GroupPlace, GroupState, Ino, RecordBuilder, U64};
-use order::{Before, Held, level};
 use order::sync::atomic::Ordering;
+use order::{Before, Held, level};
 use pool::Pool;
 
 use super::Meta;

@@ -33,10 +33,7 @@ fn root(rec: &InodeRecord) -> Root<'_> {
     Root { owner: rec.ino(), kind: KIND_DIRECTORY, bytes: rec.inline_area() }
 }
 
-fn edit<R>(
-    rec: &mut InodeRecord,
-    body: impl FnOnce(&mut RootMut<'_>) -> Result<R, FsError>,
-) -> Result<R, FsError> {
+fn edit<R>(rec: &mut InodeRecord, body: impl FnOnce(&mut RootMut<'_>) -> Result<R, FsError>) -> Result<R, FsError> {
     let mut root = RootMut { owner: rec.ino(), kind: KIND_DIRECTORY, bytes: rec.inline_area_mut(), nodes: 0 };
     let result = body(&mut root)?;
     let nodes = root.nodes;
@@ -75,7 +72,7 @@ fn seek<S: NodeStore + ?Sized>(
         if key == free {
             free += 1;
         }
-        cursor.next()?;
+        cursor.advance()?;
     }
     Ok(Err((free - first < KEYS_PER_NAME).then_some(free)))
 }
@@ -152,7 +149,7 @@ pub fn iterate<S: NodeStore + ?Sized>(
         if each(&found, name).is_break() {
             break;
         }
-        cursor.next()?;
+        cursor.advance()?;
     }
     Ok(())
 }

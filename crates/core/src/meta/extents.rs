@@ -62,12 +62,7 @@ impl Extent {
         *ExtentValue::new(Block(self.block), self.len, state).as_bytes()
     }
 
-    fn decode<S: NodeStore + ?Sized>(
-        store: &S,
-        rec: &InodeRecord,
-        page: u64,
-        value: &[u8],
-    ) -> Result<Extent, FsError> {
+    fn decode<S: NodeStore + ?Sized>(store: &S, rec: &InodeRecord, page: u64, value: &[u8]) -> Result<Extent, FsError> {
         let (block, len, state) = ExtentValue::read(value, rec.ino(), page)?;
         if page.checked_add(u64::from(len)).is_none_or(|end| end > PAGES_MAX) {
             return Err(FsError::Inconsistent { ino: rec.ino().0, why: "an extent past the largest page" });
@@ -103,10 +98,7 @@ fn root(rec: &InodeRecord) -> Root<'_> {
 }
 
 /// Runs a change of the tree and books the nodes it gained or lost.
-fn edit<R>(
-    rec: &mut InodeRecord,
-    body: impl FnOnce(&mut RootMut<'_>) -> Result<R, FsError>,
-) -> Result<R, FsError> {
+fn edit<R>(rec: &mut InodeRecord, body: impl FnOnce(&mut RootMut<'_>) -> Result<R, FsError>) -> Result<R, FsError> {
     let mut root = RootMut { owner: rec.ino(), kind: KIND_EXTENTS, bytes: rec.inline_area_mut(), nodes: 0 };
     let result = body(&mut root)?;
     let nodes = root.nodes;
@@ -190,8 +182,7 @@ fn place<P: Before<level::AllocGroup>>(
 ) -> Result<(), FsError> {
     let before = floor(tx, rec, extent.page)?;
     let after = ceil(tx, rec, extent.page)?;
-    if before.is_some_and(|before| before.end() > extent.page) || after.is_some_and(|after| after.page < extent.end())
-    {
+    if before.is_some_and(|before| before.end() > extent.page) || after.is_some_and(|after| after.page < extent.end()) {
         return Err(FsError::Invalid("pages are mapped already"));
     }
     let joins = |low: &Extent, high: &Extent| {

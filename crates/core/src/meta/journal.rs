@@ -35,6 +35,17 @@ pub(super) struct Ring {
     pub len: u64,
 }
 
+/// Where a journal goes on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resume {
+    /// Logical position of the next record.
+    pub head: u64,
+    /// The newest record there is.
+    pub last_seq: u64,
+    /// The next record's number: not always the one after the newest, see `recovery`.
+    pub next_seq: u64,
+}
+
 struct Tail {
     head: u64,
     next_seq: u64,
@@ -88,8 +99,9 @@ fn bytes_max(size: TxSize) -> u64 {
 }
 
 impl Journal {
-    /// An empty journal whose next record will be `next_seq`, at logical position `head`.
-    pub fn new(ring: Ring, uuid: [u8; 16], header: JournalHeaderFields, head: u64, next_seq: u64) -> Journal {
+    /// The journal as recovery left it.
+    pub fn new(ring: Ring, uuid: [u8; 16], header: JournalHeaderFields, resume: Resume) -> Journal {
+        let Resume { head, last_seq, next_seq } = resume;
         Journal {
             ring,
             uuid,
@@ -97,8 +109,8 @@ impl Journal {
             head_at: AtomicU64::new(head),
             tail_at: AtomicU64::new(header.tail_offset),
             reserved: AtomicU64::new(0),
-            appended: AtomicU64::new(next_seq - 1),
-            durable: AtomicU64::new(next_seq - 1),
+            appended: AtomicU64::new(last_seq),
+            durable: AtomicU64::new(last_seq),
             turn: Mutex::new(Turn { busy: false, begun: 0, ended: 0, header }),
             turned: Condvar::new(),
         }
@@ -199,7 +211,7 @@ impl Journal {
         turn.busy = true;
         turn.begun += 1;
         let number = turn.begun;
-        let mut header = turn.header.clone();
+        let mut header = turn.header;
         drop(turn);
         let result = self.sync_alone(pool, &mut header);
         let mut turn = self.turn.leaf();
@@ -217,7 +229,12 @@ impl Journal {
         let failed = |error: pool::PoolError| media::pool_error(&error);
         pool.sync().map_err(failed)?;
         if target.0 > header.synced_seq {
-            let next = JournalHeaderFields { generation: header.generation + 1, synced_seq: target.0, clean: false, ..header.clone() };
+            let next = JournalHeaderFields {
+                generation: header.generation + 1,
+                synced_seq: target.0,
+                clean: false,
+                ..*header
+            };
             media::write_header(pool, &self.uuid, &next);
             *header = next;
             pool.sync().map_err(failed)?;
@@ -240,7 +257,7 @@ impl Journal {
             generation,
             tail_offset: change.tail % self.ring.len,
             tail_seq: change.tail_seq.0,
-            synced_seq: self.appended().0,
+            synced_seq: self.appended().0.max(change.tail_seq.0 - 1),
             used_blocks: change.used_blocks,
             used_inodes: change.used_inodes,
             witness: pool.witness(),
@@ -256,6 +273,8 @@ impl Journal {
         drop(turn);
         result?;
         self.tail_at.store(change.tail, Ordering::SeqCst);
+        // Numbers that recovery left out count as used.
+        self.appended.fetch_max(synced_seq, Ordering::SeqCst);
         self.durable.store(synced_seq.max(self.durable().0), Ordering::SeqCst);
         Ok(())
     }

@@ -161,7 +161,9 @@ pub(super) fn back_group(pool: &dyn Pool, place: &GroupPlace) -> Result<(), FsEr
 
 /// Where a block of a bitmap is.
 pub(super) fn bitmap_block(place: &GroupPlace, kind: BitmapKind, number: u32) -> Block {
-    place.bitmap_block(kind, number).unwrap_or_else(|| panic!("bitmap block {number} does not exist: the caller counts"))
+    place
+        .bitmap_block(kind, number)
+        .unwrap_or_else(|| panic!("bitmap block {number} does not exist: the caller counts"))
 }
 
 /// Reads a block of a bitmap into the bitmap's words. False if its form or checksum is wrong and `torn` allows that.

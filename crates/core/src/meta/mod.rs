@@ -137,7 +137,7 @@ impl Meta {
             ring,
         )?;
         let orphans: Vec<Ino> = found.orphans.iter().copied().collect();
-        let journal = Journal::new(ring, identity.uuid, found.header, found.head, found.next_seq);
+        let journal = Journal::new(ring, identity.uuid, found.header, found.resume);
         let meta = Arc::new(Meta {
             pool,
             geometry,

@@ -24,15 +24,17 @@ use order::sync::Arc;
 use order::sync::atomic::Ordering;
 use pool::{Durability, Pool};
 
-use super::alloc::maps::Torn;
 use super::alloc::Groups;
-use super::journal::Ring;
+use super::alloc::maps::Torn;
+use super::journal::{Resume, Ring};
 use super::media;
 use super::record;
 use super::view::{Cache, Node};
 use super::{Geometry, Ino, InodeRecord};
 use crate::error::FsError;
 
+/// Sequence numbers and generations stay below this for longer than any pool lives.
+const NUMBER_MAX: u64 = 1 << 62;
 /// Inode blocks that one entry makes at most.
 const INODE_BLOCKS_MAX: u32 = 128;
 
@@ -41,9 +43,7 @@ pub(super) struct Found {
     pub header: JournalHeaderFields,
     pub records: u64,
     pub orphans: BTreeSet<Ino>,
-    /// Where the next record goes, and its number.
-    pub head: u64,
-    pub next_seq: u64,
+    pub resume: Resume,
 }
 
 /// Where recovery puts things.
@@ -75,6 +75,9 @@ struct Patched {
 /// Reads the journal and applies it.
 pub(super) fn run(target: &Target<'_>, ring: Ring) -> Result<Found, FsError> {
     let header = media::read_header(target.pool, target.geometry, &target.uuid)?;
+    if header.tail_seq.max(header.generation).max(header.synced_seq) > NUMBER_MAX {
+        return Err(media::damaged("journal header", Block(1), "its numbers are higher than any pool's can be"));
+    }
     let mut replay = Replay {
         target,
         blocks: HashMap::new(),
@@ -86,8 +89,11 @@ pub(super) fn run(target: &Target<'_>, ring: Ring) -> Result<Found, FsError> {
     let (records, head, seq) = scan(target, ring, &header, &mut replay)?;
     let found = Found {
         records,
-        head,
-        next_seq: if header.clean { seq } else { seq.saturating_add(ring.len / record::RECORD_BYTES_MIN + 1) },
+        resume: Resume {
+            head,
+            last_seq: seq - 1,
+            next_seq: if header.clean { seq } else { seq.saturating_add(ring.len / record::RECORD_BYTES_MIN + 1) },
+        },
         header,
         orphans: std::mem::take(&mut replay.orphans),
     };
@@ -96,7 +102,12 @@ pub(super) fn run(target: &Target<'_>, ring: Ring) -> Result<Found, FsError> {
 }
 
 /// Applies record after record: their number, the position after them, the number after them.
-fn scan(target: &Target<'_>, ring: Ring, header: &JournalHeaderFields, replay: &mut Replay<'_>) -> Result<(u64, u64, u64), FsError> {
+fn scan(
+    target: &Target<'_>,
+    ring: Ring,
+    header: &JournalHeaderFields,
+    replay: &mut Replay<'_>,
+) -> Result<(u64, u64, u64), FsError> {
     let trusted = match target.pool.durability() {
         Durability::Msync => header.witness == target.pool.witness(),
         Durability::Volatile | Durability::CpuFlush => true,
@@ -108,7 +119,12 @@ fn scan(target: &Target<'_>, ring: Ring, header: &JournalHeaderFields, replay: &
         if !record::read(target.pool, ring, position, seq, room, &mut bytes) {
             break;
         }
-        let Ok(record) = RecordReader::new(&bytes, seq, &target.uuid) else { break };
+        let record = match RecordReader::new(&bytes, seq, &target.uuid) {
+            Ok(record) => record,
+            // Whole, and yet senseless: that is no record cut short.
+            Err(error) if error.what == "journal entry" => return Err(error.into()),
+            Err(_) => break,
+        };
         for entry in record.entries() {
             replay.apply(entry)?;
         }
@@ -178,9 +194,8 @@ impl Replay<'_> {
     fn place(&self, group: u32, first: u32, count: u32) -> Result<GroupPlace, FsError> {
         let outside = || media::damaged("journal", Block(0), "a record changes bits outside of any group");
         let place = self.target.geometry.group(group).ok_or_else(outside)?;
-        let inside = count > 0
-            && first >= place.own_blocks()
-            && first.checked_add(count).is_some_and(|end| end <= place.blocks);
+        let inside =
+            count > 0 && first >= place.own_blocks() && first.checked_add(count).is_some_and(|end| end <= place.blocks);
         if inside { Ok(place) } else { Err(outside()) }
     }
 
@@ -296,12 +311,7 @@ impl Replay<'_> {
 }
 
 /// Whether an inode's block is an inode block as of the last commit.
-pub(super) fn is_inode_block(
-    pool: &dyn Pool,
-    geometry: &Geometry,
-    groups: &Groups,
-    ino: Ino,
-) -> Result<bool, FsError> {
+pub(super) fn is_inode_block(pool: &dyn Pool, geometry: &Geometry, groups: &Groups, ino: Ino) -> Result<bool, FsError> {
     let block = ino.block();
     let Some(index) = media::group_of(geometry, block) else { return Ok(false) };
     let group = groups.group(geometry, index);

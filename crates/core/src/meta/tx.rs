@@ -157,6 +157,8 @@ pub struct Tx<'m> {
     taken: Vec<Ino>,
     spare: Vec<Ino>,
     orphans: Vec<(Ino, Orphan)>,
+    /// Why this cannot be committed.
+    broken: Option<FsError>,
     // Fields drop in order: the space and the lock last.
     reservation: Reservation<'m>,
     _guard: RwLockReadGuard<'m, level::Transaction, ()>,
@@ -189,6 +191,7 @@ impl<'m> Tx<'m> {
             taken: Vec::new(),
             spare: Vec::new(),
             orphans: Vec::new(),
+            broken: None,
             reservation,
             _guard: guard,
         }
@@ -210,18 +213,21 @@ impl<'m> Tx<'m> {
 
     /// Changes an inode to `rec`. The caller holds its `ExtentMap` exclusively until the commit has returned.
     pub fn set_inode(&mut self, rec: &InodeRecord) {
-        self.put_inode(rec.ino(), *rec);
+        self.put_inode(rec.ino(), rec);
     }
 
-    fn put_inode(&mut self, ino: Ino, rec: InodeRecord) {
-        let new = Arc::new(rec);
-        match self.inodes.iter_mut().find(|edit| edit.ino == ino) {
-            Some(edit) => edit.new = new,
-            None => {
-                let is_new = self.inode_blocks.contains(&ino.block());
-                let base = if is_new { None } else { self.meta.slot(ino).ok() };
-                self.inodes.push(InodeEdit { ino, base, new });
-            }
+    fn put_inode(&mut self, ino: Ino, rec: &InodeRecord) {
+        let new = Arc::new(*rec);
+        if let Some(edit) = self.inodes.iter_mut().find(|edit| edit.ino == ino) {
+            edit.new = new;
+            return;
+        }
+        let is_new = self.inode_blocks.contains(&ino.block());
+        let base = if is_new { Ok(None) } else { self.meta.slot(ino).map(Some) };
+        match base {
+            Ok(base) => self.inodes.push(InodeEdit { ino, base, new }),
+            // What must be logged depends on what is there.
+            Err(error) => self.broken = Some(error),
         }
     }
 
@@ -236,9 +242,7 @@ impl<'m> Tx<'m> {
             self.taken.push(ino);
             return Ok((ino, generation));
         }
-        let found = self
-            .meta
-            .with_context(|cx| self.meta.groups.find_slot(cx, held, near.block()))?;
+        let found = self.meta.with_context(|cx| self.meta.groups.find_slot(cx, held, near.block()))?;
         let ino = match found {
             SlotFound::Old(ino) => ino,
             SlotFound::New(run) => {
@@ -255,7 +259,7 @@ impl<'m> Tx<'m> {
 
     /// Makes an inode's slot free. Its tree must be empty.
     pub fn free_inode(&mut self, ino: Ino) {
-        self.put_inode(ino, InodeRecord::zeroed());
+        self.put_inode(ino, &InodeRecord::zeroed());
     }
 
     /// Takes blocks.
@@ -306,15 +310,14 @@ impl<'m> Tx<'m> {
 
     /// A node to change. `FileTooBig` when the transaction is full.
     pub(super) fn node_mut(&mut self, block: Block) -> Result<&mut Node, FsError> {
-        let at = match self.nodes.iter().position(|edit| edit.block == block) {
-            Some(at) => at,
-            None => {
-                self.check_room()?;
-                let base = self.meta.node(block)?;
-                let new = Arc::new(Node::clone(&base));
-                self.nodes.push(NodeEdit { block, base: Some(base), new });
-                self.nodes.len() - 1
-            }
+        let at = if let Some(at) = self.nodes.iter().position(|edit| edit.block == block) {
+            at
+        } else {
+            self.check_room()?;
+            let base = self.meta.node(block)?;
+            let new = Arc::new(Node::clone(&base));
+            self.nodes.push(NodeEdit { block, base: Some(base), new });
+            self.nodes.len() - 1
         };
         Ok(Arc::make_mut(&mut self.nodes[at].new))
     }
@@ -358,6 +361,9 @@ impl<'m> Tx<'m> {
     /// Logs the changes as one record and publishes them. On an error nothing has changed.
     pub fn commit<P: Before<level::JournalTail>>(self, held: &mut Held<'_, P>) -> Result<Seq, FsError> {
         self.meta.check_writable()?;
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
         let logged = self.log(held)?;
         Ok(logged.publish())
     }
@@ -489,10 +495,7 @@ impl Logged<'_> {
             if media::is_free(&edit.new) {
                 freed.push(edit.ino);
             } else {
-                tx.taken.retain(|ino| {
-                    let done = *ino == edit.ino;
-                    !done
-                });
+                tx.taken.retain(|ino| *ino != edit.ino);
                 tx.spare.retain(|ino| *ino != edit.ino);
                 freed.retain(|ino| *ino != edit.ino);
             }

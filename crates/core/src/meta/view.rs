@@ -155,7 +155,7 @@ impl<T> Cache<T> {
                 }
             }
             shard.queue.push_back(key);
-            let evicted = shard.evict(self.limit);
+            let evicted = shard.evict(self.limit, EVICT_STEPS);
             drop(shard);
             drop(evicted);
             return Ok(object);
@@ -222,6 +222,10 @@ impl<T> Cache<T> {
                     entry.dirty = false;
                 }
             }
+            let steps = 2 * shard.queue.len();
+            let evicted = shard.evict(self.limit, steps);
+            drop(shard);
+            drop(evicted);
         }
     }
 
@@ -233,9 +237,9 @@ impl<T> Cache<T> {
 }
 
 impl<T> Shard<T> {
-    fn evict(&mut self, limit: usize) -> Vec<Arc<T>> {
+    fn evict(&mut self, limit: usize, steps: usize) -> Vec<Arc<T>> {
         let mut evicted = Vec::new();
-        for _ in 0..EVICT_STEPS {
+        for _ in 0..steps {
             if self.map.len() <= limit {
                 break;
             }

@@ -12,9 +12,9 @@ use std::collections::{HashSet, VecDeque};
 use format::{BITS_PER_BITMAP_BLOCK, BitmapKind, Block, Group as GroupPlace};
 use pool::Pool;
 
-use crate::meta::media;
 use super::space::each_word;
 use crate::error::FsError;
+use crate::meta::media;
 
 /// Bitmaps in memory.
 pub(crate) struct Maps {

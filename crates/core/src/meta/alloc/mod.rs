@@ -2,7 +2,7 @@
 //!
 //! A group's state is built when the group is first used, so opening a pool costs the same for 1 GiB and for 16 TiB.
 //! Pool-wide there are four counters (used, reserved, pending, inodes), which recovery takes from the journal, and per
-//! group two guesses without a lock (free blocks, whole regions) that let a search skip groups that cannot serve it.
+//! group two outlook without a lock (free blocks, whole regions) that let a search skip groups that cannot serve it.
 //!
 //! Life of a block: free -> reserved (busy in `Space`, on no medium) -> used (bit set by a committed record) -> pending
 //! (bit cleared; not handed out until that record is durable) -> free. An abort goes from reserved straight to free.
@@ -62,8 +62,8 @@ struct Guess {
 
 /// All groups of a pool.
 pub(crate) struct Groups {
-    groups: Box<[OnceLock<Box<Group>>]>,
-    guesses: Box<[Guess]>,
+    list: Box<[OnceLock<Box<Group>>]>,
+    outlook: Box<[Guess]>,
     /// Where to try next when there is no goal: for data, for metadata, for inodes.
     hints: [AtomicU32; 3],
     unit: u32,
@@ -82,8 +82,8 @@ impl Groups {
         let count = geometry.group_count();
         let total = geometry.usable_blocks();
         Groups {
-            groups: (0..count).map(|_| OnceLock::new()).collect(),
-            guesses: (0..count)
+            list: (0..count).map(|_| OnceLock::new()).collect(),
+            outlook: (0..count)
                 .map(|_| Guess { free: AtomicU32::new(UNKNOWN), whole: AtomicU32::new(UNKNOWN) })
                 .collect(),
             hints: [AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0)],
@@ -108,7 +108,7 @@ impl Groups {
     }
 
     pub fn group(&self, geometry: &Geometry, index: u32) -> &Group {
-        self.groups[index as usize].get_or_init(|| {
+        self.list[index as usize].get_or_init(|| {
             Box::new(Group {
                 place: media::group_place(geometry, index),
                 search: Mutex::new(None),
@@ -119,14 +119,22 @@ impl Groups {
 
     /// The groups that were used since the pool was opened.
     pub fn loaded(&self) -> impl Iterator<Item = &Group> {
-        self.groups.iter().filter_map(|group| group.get().map(|group| &**group))
+        self.list.iter().filter_map(|group| group.get().map(|group| &**group))
     }
 
     fn allocatable(&self) -> u64 {
-        let taken = self.used.load(Ordering::SeqCst)
-            + self.reserved.load(Ordering::SeqCst)
-            + self.pending.load(Ordering::SeqCst);
-        self.total.saturating_sub(taken)
+        let counters = [&self.used, &self.reserved, &self.pending];
+        counters.iter().fold(self.total, |left, counter| left.saturating_sub(counter.load(Ordering::SeqCst)))
+    }
+
+    /// Looks into the groups in which freed blocks wait: those whose record is durable by now are free.
+    fn reclaim<P: Before<level::AllocGroup>>(&self, cx: &Context<'_>, held: &mut Held<'_, P>) -> Result<(), FsError> {
+        for group in self.loaded().filter(|group| group.committed.leaf().waiting > 0) {
+            let (mut guard, _held) = group.search.lock(held);
+            let search = self.open_search(cx, group, &mut guard)?;
+            self.set_guess(group, search);
+        }
+        Ok(())
     }
 
     /// Takes a run of blocks out of the free ones. Nobody else knows of them until a commit marks them used.
@@ -136,7 +144,13 @@ impl Groups {
         held: &mut Held<'_, P>,
         want: &Want,
     ) -> Result<BlockRun, FsError> {
-        let (mut shape, strict) = self.shape(want)?;
+        let (mut shape, strict) = match self.shape(want) {
+            Err(FsError::NoSpace { pending: true }) => {
+                self.reclaim(cx, held)?;
+                self.shape(want)?
+            }
+            decided => decided?,
+        };
         let goal = want.goal.and_then(|goal| media::group_of(cx.geometry, goal).map(|group| (group, goal)));
         let hint = &self.hints[shape.hint as usize];
         let start = goal.map_or_else(|| hint.load(Ordering::SeqCst), |(group, _)| group);
@@ -152,9 +166,9 @@ impl Groups {
                 if !self.may_serve(index, *place, min) {
                     continue;
                 }
-                shape.goal = goal.filter(|(group, _)| *group == index).map(|(_, goal)| {
-                    relative(&media::group_place(cx.geometry, index), goal)
-                });
+                shape.goal = goal
+                    .filter(|(group, _)| *group == index)
+                    .map(|(_, goal)| relative(&media::group_place(cx.geometry, index), goal));
                 let group = self.group(cx.geometry, index);
                 let taken = self.take_in(cx, held, group, &Shape { min, ..shape })?;
                 if let Some((first, len)) = taken {
@@ -190,15 +204,14 @@ impl Groups {
     }
 
     fn order_from(&self, start: u32) -> impl Iterator<Item = u32> + use<> {
-        let count = self.groups.len() as u32;
+        let count = self.list.len() as u32;
         let start = if start < count { start } else { 0 };
         (start..count).chain(0..start)
     }
 
     fn may_serve(&self, index: u32, place: Place, min: u32) -> bool {
-        let guess = &self.guesses[index as usize];
-        guess.free.load(Ordering::SeqCst) >= min
-            && (place != Place::Region || guess.whole.load(Ordering::SeqCst) > 0)
+        let guess = &self.outlook[index as usize];
+        guess.free.load(Ordering::SeqCst) >= min && (place != Place::Region || guess.whole.load(Ordering::SeqCst) > 0)
     }
 
     fn take_in<P: Before<level::AllocGroup>>(
@@ -226,14 +239,14 @@ impl Groups {
     fn set_guess(&self, group: &Group, search: &Search) {
         let committed = group.committed.leaf();
         let waiting = committed.waiting;
-        let guess = &self.guesses[group.place.index as usize];
+        let guess = &self.outlook[group.place.index as usize];
         guess.free.store(search.space.free() + waiting, Ordering::SeqCst);
         let whole = if waiting > 0 { UNKNOWN } else { search.space.whole_regions() };
         guess.whole.store(whole, Ordering::SeqCst);
     }
 
     fn raise_guess(&self, group: &Group, len: u32) {
-        let guess = &self.guesses[group.place.index as usize];
+        let guess = &self.outlook[group.place.index as usize];
         let raise = |free: u32| (free != UNKNOWN).then(|| free.saturating_add(len).min(UNKNOWN - 1));
         let _ = guess.free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, raise);
         guess.whole.store(UNKNOWN, Ordering::SeqCst);
@@ -270,7 +283,7 @@ impl Groups {
         let slots = std::mem::take(&mut committed.slots);
         drop(committed);
         for slot in slots {
-            slots::take_back(cx, group, search, slot)?;
+            slots::take_back(cx, group, search, slot);
         }
         Ok(search)
     }

@@ -45,12 +45,11 @@ pub(super) fn slot_of(group: &Group, ino: Ino) -> u32 {
 }
 
 /// Puts a reported slot among the free ones, if it really is free.
-pub(super) fn take_back(cx: &Context<'_>, group: &Group, search: &mut Search, slot: u32) -> Result<(), FsError> {
+pub(super) fn take_back(cx: &Context<'_>, group: &Group, search: &mut Search, slot: u32) {
     let taken = group.committed.leaf().taken.contains(&slot);
     if !taken && (cx.slot_is_free)(ino_of(group, slot)) {
         search.slots.insert(slot);
     }
-    Ok(())
 }
 
 impl Groups {
@@ -88,7 +87,10 @@ impl Groups {
             let shape = Shape { max: 1, min: 1, place: Place::Any, goal, hint: Hint::Meta };
             if let Some((first, len)) = search.space.take(&shape) {
                 self.reserved.fetch_add(u64::from(len), Ordering::SeqCst);
-                return Ok(Some(SlotFound::New(BlockRun { first: Block(group.place.first.0 + u64::from(first)), len })));
+                return Ok(Some(SlotFound::New(BlockRun {
+                    first: Block(group.place.first.0 + u64::from(first)),
+                    len,
+                })));
             }
             while search.slots.is_empty() && scan(cx, group, search, SCAN_BLOCKS)? {}
         }
@@ -129,9 +131,8 @@ fn scan(cx: &Context<'_>, group: &Group, search: &mut Search, blocks_max: usize)
             let maps = committed.maps(cx.pool, &group.place, Torn::Refuse)?;
             let next = maps.next_set(BitmapKind::Inodes, search.scan_at);
             let slots = |block: u32| block * SLOTS..(block + 1) * SLOTS;
-            let taken: Vec<u32> = next.map_or(Vec::new(), |block| {
-                slots(block).filter(|slot| committed.taken.contains(slot)).collect()
-            });
+            let taken: Vec<u32> =
+                next.map_or(Vec::new(), |block| slots(block).filter(|slot| committed.taken.contains(slot)).collect());
             (next, taken)
         };
         let Some(block) = next else { return Ok(false) };

@@ -67,7 +67,7 @@ impl Space {
     /// From a bitmap in which a set bit is a block in use. `blocks` is the group's length.
     pub fn new(used: &[u64], blocks: u32) -> Space {
         let regions = blocks.div_ceil(REGION) as usize;
-        let mut busy = vec![u64::MAX; regions * WORDS_PER_REGION].into_boxed_slice();
+        let mut busy = vec![0; regions * WORDS_PER_REGION].into_boxed_slice();
         for (word, bits) in busy.iter_mut().zip(used) {
             *word = *bits;
         }

@@ -95,7 +95,7 @@ impl<'s, S: NodeStore + ?Sized> Cursor<'s, S> {
         self.descend(0, Way::Key(key))?;
         let at = self.at[self.depth];
         let page = self.page(self.depth);
-        if at < page.count() && page.key(at) == key { Ok(()) } else { self.prev() }
+        if at < page.count() && page.key(at) == key { Ok(()) } else { self.retreat() }
     }
 
     /// Goes to the last entry.
@@ -110,7 +110,7 @@ impl<'s, S: NodeStore + ?Sized> Cursor<'s, S> {
     }
 
     /// Goes to the next entry.
-    pub fn next(&mut self) -> Result<(), FsError> {
+    pub fn advance(&mut self) -> Result<(), FsError> {
         self.at[self.depth] += 1;
         if self.at[self.depth] < self.page(self.depth).count() { Ok(()) } else { self.climb_right() }
     }
@@ -128,7 +128,7 @@ impl<'s, S: NodeStore + ?Sized> Cursor<'s, S> {
     }
 
     /// Goes to the entry before; past the end if there is none.
-    pub fn prev(&mut self) -> Result<(), FsError> {
+    pub fn retreat(&mut self) -> Result<(), FsError> {
         if self.at[self.depth] > 0 {
             self.at[self.depth] -= 1;
             return Ok(());
