@@ -1,5 +1,8 @@
 //! The engine's tree against the model's: names, kinds, numbers, attributes, link targets, every byte.
 //!
+//! After a power cut the names, sizes and attributes must be those of one moment, but bytes that were overwritten in place
+//! and not synced may be those of any moment since the last sync: [`compare_any`] takes all those moments.
+//!
 //! Bytes are compared where the engine says there is data and where the model has written; all else is a hole in both.
 //! Holes are read too, at their start, in case one shows what it should not.
 
@@ -17,11 +20,21 @@ const PIECE_BYTES: u64 = 1 << 20;
 
 /// Walks both trees; the first difference in words.
 pub fn compare(fs: &Arc<Fs>, model: &Model) -> Result<(), String> {
+    walk(fs, model, &[])
+}
+
+/// Walks both trees. Each byte of a file may be as in `model` or in any of `moments`, which are earlier or later states of
+/// the same model; where a moment's file is shorter, its bytes are zeros.
+pub fn compare_any(fs: &Arc<Fs>, model: &Model, moments: &[&Model]) -> Result<(), String> {
+    walk(fs, model, moments)
+}
+
+fn walk(fs: &Arc<Fs>, model: &Model, moments: &[&Model]) -> Result<(), String> {
     let root = fs.root().map_err(|error| format!("root: {error}"))?;
     let mut numbers = HashMap::from([(root.ino(), ROOT)]);
     let mut todo = vec![(root, ROOT, String::new())];
     while let Some((node, id, path)) = todo.pop() {
-        let children = compare_node(fs, &node, model, id).map_err(|what| format!("/{path}: {what}"))?;
+        let children = node_of(fs, &node, model, id, moments).map_err(|what| format!("/{path}: {what}"))?;
         for (name, child, child_id) in children {
             let path = format!("{path}/{}", short(&name));
             // One inode is one node of the model, and the other way round.
@@ -51,6 +64,10 @@ type Children = Vec<(Vec<u8>, Node, Id)>;
 
 /// Compares one node; gives back what lies in it, if it is a directory.
 pub fn compare_node(fs: &Arc<Fs>, node: &Node, model: &Model, id: Id) -> Result<Children, String> {
+    node_of(fs, node, model, id, &[])
+}
+
+fn node_of(fs: &Arc<Fs>, node: &Node, model: &Model, id: Id, moments: &[&Model]) -> Result<Children, String> {
     let (attr, entity) = (fs.attr(node).map_err(|error| format!("attr: {error}"))?, model.node(id));
     let expected = (entity.kind(), entity.mode, entity.uid, entity.gid, entity.nlink);
     let actual = (attr.kind, attr.mode, attr.uid, attr.gid, attr.nlink);
@@ -58,7 +75,13 @@ pub fn compare_node(fs: &Arc<Fs>, node: &Node, model: &Model, id: Id) -> Result<
         return Err(format!("(kind, mode, uid, gid, links) are {actual:?} instead of {expected:?}"));
     }
     match &entity.body {
-        Body::File(content) => compare_content(fs, node, attr.size, content).map(|()| Vec::new()),
+        Body::File(content) if moments.is_empty() => {
+            compare_content(fs, node, attr.size, content).map(|()| Vec::new())
+        }
+        Body::File(content) => {
+            let versions: Vec<&Content> = moments.iter().filter_map(|moment| moment.try_content(id)).collect();
+            compare_versions(fs, node, attr.size, content, &versions).map(|()| Vec::new())
+        }
         Body::Symlink(target) => match fs.read_link(node) {
             Ok(actual) if actual == *target => Ok(Vec::new()),
             other => Err(format!("link target is {other:?}")),
@@ -72,9 +95,13 @@ pub fn compare_node(fs: &Arc<Fs>, node: &Node, model: &Model, id: Id) -> Result<
             }
         }
         Body::Directory { entries, parent } => {
-            if entity.nlink > 0 {
-                compare_dots(fs, node, model, *parent, id)?;
+            if entity.nlink == 0 {
+                // As in Linux, a directory that was removed while somebody had it cannot be read any more.
+                let read = fs.read_dir(node, 0, &mut |_| ControlFlow::Continue(()));
+                let refused = matches!(read, Err(FsError::NotFound));
+                return if refused { Ok(Vec::new()) } else { Err(format!("a removed directory is read: {read:?}")) };
             }
+            compare_dots(fs, node, model, *parent, id)?;
             compare_entries(fs, node, entries, model)
         }
     }
@@ -163,6 +190,41 @@ fn compare_content(fs: &Arc<Fs>, node: &Node, size: u64, content: &Content) -> R
         let hole = fs.seek(node, data, Seek::Hole).map_err(|error| format!("seek: {error}"))?;
         compare_bytes(fs, node, content, data, hole - data)?;
         at = hole;
+    }
+    Ok(())
+}
+
+fn compare_versions(
+    fs: &Arc<Fs>,
+    node: &Node,
+    size: u64,
+    content: &Content,
+    versions: &[&Content],
+) -> Result<(), String> {
+    if size != content.size() {
+        return Err(format!("size is {size} instead of {}", content.size()));
+    }
+    let mut at = 0;
+    while at < size {
+        let len = PIECE_BYTES.min(size - at) as usize;
+        let mut actual = vec![0xEE; len];
+        let n = fs.read(node, at, &mut actual).map_err(|error| format!("read at {at}: {error}"))?;
+        if n != len {
+            return Err(format!("{n} bytes read at {at} instead of {len}"));
+        }
+        let mut explained = vec![false; len];
+        for version in std::iter::once(&content).chain(versions) {
+            let mut bytes = vec![0; len];
+            version.read(at, &mut bytes);
+            for ((explained, actual), byte) in explained.iter_mut().zip(&actual).zip(&bytes) {
+                *explained |= actual == byte;
+            }
+        }
+        if let Some(first) = explained.iter().position(|explained| !explained) {
+            let offset = at + first as u64;
+            return Err(format!("at offset {offset}: {:#04x} was never there since the last sync", actual[first]));
+        }
+        at += len as u64;
     }
     Ok(())
 }

@@ -127,6 +127,14 @@ impl Model {
         }
     }
 
+    /// The content, if there is such a node and it is a regular file.
+    pub fn try_content(&self, id: Id) -> Option<&Content> {
+        match &self.nodes.get(id)?.body {
+            Body::File(content) => Some(content),
+            _ => None,
+        }
+    }
+
     fn content_mut(&mut self, id: Id) -> Answer<&mut Content> {
         self.content(id)?;
         match &mut self.nodes[id].body {
@@ -191,12 +199,15 @@ impl Model {
 
     /// Makes a node with a name.
     pub fn create(&mut self, dir: Id, name: &[u8], new: New, mode: u32) -> Answer<Id> {
-        self.free_name(dir, name)?;
+        check_length(name)?;
+        match &new {
+            New::Symlink(target) if target.is_empty() => return Err(FsError::NotFound),
+            New::Symlink(target) if target.len() > TARGET_MAX_BYTES => return Err(FsError::NameTooLong),
+            _ => self.free_name(dir, name)?,
+        }
         let body = match new {
             New::File => Body::File(Content::default()),
             New::Directory => Body::Directory { entries: BTreeMap::new(), parent: dir },
-            New::Symlink(target) if target.is_empty() => return Err(FsError::NotFound),
-            New::Symlink(target) if target.len() > TARGET_MAX_BYTES => return Err(FsError::NameTooLong),
             New::Symlink(target) => Body::Symlink(target),
             New::Special(kind, number) => Body::Special(kind, number),
         };
@@ -213,6 +224,7 @@ impl Model {
 
     /// Gives a node one more name.
     pub fn link(&mut self, id: Id, dir: Id, name: &[u8]) -> Answer<()> {
+        check_length(name)?;
         if self.nodes[id].is_directory() {
             return Err(FsError::NotPermitted("a directory has one name"));
         }
@@ -251,6 +263,7 @@ impl Model {
     /// Moves a name.
     pub fn rename(&mut self, from: Id, name: &[u8], to: Id, to_name: &[u8], mode: RenameMode) -> Answer<()> {
         self.entries(to)?;
+        check_length(name).and_then(|()| check_length(to_name))?;
         let id = self.lookup(from, name)?;
         let target = match self.lookup(to, to_name) {
             Ok(target) => Some(target),
