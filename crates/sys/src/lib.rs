@@ -13,6 +13,7 @@
 //! - [`window`]: reserved address ranges made of traps and translations.
 //! - [`access`]: loads and stores through a window, with or without SIGBUS.
 //! - [`fixup`]: the SIGBUS handler behind the latter.
+//! - [`signals`]: requests to end, as events.
 //!
 //! The crate has no locks and starts no threads.
 
@@ -22,6 +23,7 @@ pub mod file;
 pub mod fixup;
 pub mod memory;
 pub mod pagemap;
+pub mod signals;
 pub mod uffd;
 pub mod window;
 
