@@ -6,11 +6,13 @@
 mod bitmaps;
 mod concurrent;
 mod content;
+mod damage;
 mod directories;
 mod fallocate;
 mod names;
 mod open_unlinked;
 mod renames;
+mod reopening;
 mod space;
 mod times;
 mod views;
