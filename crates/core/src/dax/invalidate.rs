@@ -11,7 +11,9 @@
 //! faults and waits for `Invalidate`. There is no time between in which one could be lost.
 //!
 //! If a translation cannot be revoked, the caller must leave the map as it is. The entries that were
-//! dropped are put back as suspect, so that nothing that may stand is forgotten.
+//! dropped are put back as suspect, so that nothing that may stand is forgotten. A sync that runs just between
+//! the drop and the failed revocation of contents that were to be discarded may miss their stores; they are marked
+//! again, and the next sync has them.
 
 use std::ops::Range;
 

@@ -40,7 +40,7 @@
 //! *Dirty marks.* In marks mode a page is marked before it becomes writable and unmarked after it was
 //! write-protected and flushed, both under the entry's lock ([`writeback`](Dax::writeback)).
 //!
-//! *Waiters* are in [`entries`]; *errors* in [`fault`] and [`invalidate`]. In short: each lock is a guard on the
+//! *Waiters* are in `entries.rs`; *errors* in `fault.rs` and `invalidate.rs`. In short: each lock is a guard on the
 //! stack or a closure, none is returned or kept, and each function says what state a failure leaves.
 //!
 //! # What the cases of the lock document come to
