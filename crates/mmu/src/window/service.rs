@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use engine::dax::{Access, Becomes, FaultError, Mmu, MmuError, PrivateCopies, Target, WindowKind};
+use engine::dax::{
+    Access, Becomes, FaultError, FaultKind as Met, Mmu, MmuError, PrivateCopies, Served, Target, WindowKind,
+};
 use format::Block;
 use order::sync::{Arc, Weak};
 use order::{Condvar, Held, Mutex, level};
@@ -27,6 +29,8 @@ const WORKERS_MIN: usize = 2;
 const WORKERS_MAX: usize = 32;
 /// Regions to evict when the kernel says that there are too many mappings.
 const EVICT_AT_LIMIT: usize = 16;
+/// Pages served at once that are taken for a stream: more than a fault out of the blue is given.
+const STREAM_PAGES_MIN: u64 = 32;
 /// How often a fault is tried again after an eviction.
 const TRIES: usize = 4;
 
@@ -288,9 +292,12 @@ impl Shared {
             outcome = ask(&request);
         }
         match outcome {
-            Ok(pages) => {
+            Ok(served) => {
                 self.counters.served.fetch_add(1, Relaxed);
-                request.wake(&pages);
+                if is_stream_of_stores(&served) {
+                    request.window().touch(&served.pages);
+                }
+                request.wake(&served.pages);
             }
             Err(error) => {
                 let counter = match error {
@@ -339,9 +346,15 @@ impl Shared {
 }
 
 /// Asks the window's handler; gives the pages that can be touched now.
-fn ask(request: &Request) -> Result<Range<u64>, FaultError> {
+fn ask(request: &Request) -> Result<Served, FaultError> {
     let handler = request.window().handler.get().ok_or(FaultError::Gone)?;
-    handler(request.page(), request.access()).map(|served| served.pages)
+    handler(request.page(), request.access())
+}
+
+/// Whether a program writes new pages one after the other: then it is about to store to all that were translated.
+fn is_stream_of_stores(served: &Served) -> bool {
+    let new = matches!(served.kind, Met::HoleWrite | Met::UnwrittenWrite);
+    new && served.pages.end - served.pages.start >= STREAM_PAGES_MIN
 }
 
 impl Window {
