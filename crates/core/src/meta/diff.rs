@@ -9,7 +9,7 @@ use super::tx::BlockRun;
 /// Equal bytes shorter than this between two changes are logged with them: an entry of its own costs more.
 const GAP_BYTES: usize = 24;
 /// Compared at once while nothing differs.
-const STRIDE_BYTES: usize = 512;
+const STRIDE_BYTES: usize = 128;
 /// Compared at once inside of a stride that differs.
 const WORD_BYTES: usize = 8;
 
@@ -21,8 +21,9 @@ pub(super) fn changed_ranges(base: &[u8], new: &[u8], mut each: impl FnMut(Range
         if old == now {
             continue;
         }
-        for (word, (old, now)) in old.chunks_exact(WORD_BYTES).zip(now.chunks_exact(WORD_BYTES)).enumerate() {
-            if old == now {
+        let words = old.as_chunks::<WORD_BYTES>().0.iter().zip(now.as_chunks::<WORD_BYTES>().0);
+        for (word, (old, now)) in words.enumerate() {
+            if u64::from_ne_bytes(*old) == u64::from_ne_bytes(*now) {
                 continue;
             }
             let at = stride * STRIDE_BYTES + word * WORD_BYTES;

@@ -315,8 +315,8 @@ impl<'m> Tx<'m> {
         } else {
             self.check_room()?;
             let base = self.meta.node(block)?;
-            let new = Arc::new(Node::clone(&base));
-            self.nodes.push(NodeEdit { block, base: Some(base), new });
+            // `make_mut` below makes the copy, since the base is shared.
+            self.nodes.push(NodeEdit { block, base: Some(Arc::clone(&base)), new: base });
             self.nodes.len() - 1
         };
         Ok(Arc::make_mut(&mut self.nodes[at].new))
@@ -377,7 +377,7 @@ impl<'m> Tx<'m> {
             self.allocated.iter().try_for_each(|run| meta.groups.check_bits(cx, run, Bits::Clear))?;
             self.freed.iter().try_for_each(|run| meta.groups.check_bits(cx, run, Bits::Set))
         })?;
-        let mut record = RecordBuilder::new();
+        let mut record = meta.journal.builder();
         for run in self.allocated.iter() {
             record::set_bits(&mut record, &meta.geometry, BitmapKind::Used, run);
         }
@@ -402,6 +402,7 @@ impl<'m> Tx<'m> {
         }
         meta.check_orphans(&self.orphans)?;
         let seq = meta.journal.append(&*meta.pool, held, &self.reservation, &mut record)?;
+        meta.journal.keep(record);
         Ok(Logged { tx: self, seq, inodes })
     }
 

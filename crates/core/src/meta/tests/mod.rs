@@ -15,7 +15,7 @@ use super::{Access, MakeOptions, Meta, Recovered, dir, extents};
 use crate::error::FsError;
 use crate::types::{Kind, Timestamp};
 
-pub(super) const LEN: u64 = 24 << 20;
+pub(super) const LEN: u64 = 16 << 20;
 
 /// Names, each with the runs of pages that are mapped: first page and length.
 pub(super) type Listing = Vec<(Vec<u8>, Vec<(u64, u64)>)>;

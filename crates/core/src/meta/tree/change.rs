@@ -246,7 +246,7 @@ pub fn remove(tx: &mut Tx<'_>, root: &mut RootMut<'_>, key: u64) -> Result<(), F
             tx.free_node(block)?;
             root.nodes -= 1;
             drop_child(tx, root, &path, depth - 1)?;
-        } else if page.used() >= page.capacity() / 4 || !merge(tx, root, &mut path, depth)? {
+        } else if !page.is_sparse() || !merge(tx, root, &mut path, depth)? {
             break;
         }
         depth -= 1;

@@ -10,6 +10,8 @@
 
 /// Bytes in a slot.
 pub(super) const SLOT_BYTES: usize = 12;
+/// No value is shorter: a block number, a directory entry, an extent.
+const VALUE_BYTES_MIN: usize = 8;
 
 /// Where the parts of a page begin.
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +125,12 @@ impl<'p> Page<'p> {
     /// Bytes of slots and live values.
     pub fn used(&self) -> usize {
         (0..self.count()).map(|index| SLOT_BYTES + self.place(index).1).sum()
+    }
+
+    /// Whether slots and values fill less than a quarter. Many slots answer that without a sum.
+    pub fn is_sparse(&self) -> bool {
+        let quarter = self.capacity() / 4;
+        self.count() * (SLOT_BYTES + VALUE_BYTES_MIN) < quarter && self.used() < quarter
     }
 
     /// Bytes for slots and values in an empty page.
