@@ -98,6 +98,15 @@ impl Pool {
         PoolOptions::new()
     }
 
+    /// The library's view of a file system that was opened otherwise, over memory of another kind, say. Its files can
+    /// be mapped if that memory has a file behind it.
+    ///
+    /// # Errors
+    /// The root directory cannot be read.
+    pub fn from_fs(fs: Arc<Fs>) -> Result<Pool> {
+        Pool::new(fs, Limits::default())
+    }
+
     pub(crate) fn new(fs: Arc<Fs>, limits: Limits) -> Result<Pool> {
         let root = fs.root().doing("find the root directory")?;
         let inner = Inner {

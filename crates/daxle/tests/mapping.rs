@@ -3,8 +3,11 @@
 mod common;
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 
 use common::{PAGE, can_map, load, numbered, on_every_pool, options, sparse, store, try_load, try_store, word_of};
+use daxle::engine::fs::{Access, Fs};
+use daxle::engine::types::MakeOptions;
 use daxle::{Error, MapMode, MapOptions, Pool, Populate};
 
 #[test]
@@ -331,4 +334,52 @@ fn an_unlinked_file_lives_while_it_is_mapped() {
         pool.sync().unwrap();
         assert!(pool.statfs().blocks_free + 8 >= free, "its blocks came back");
     });
+}
+
+#[test]
+fn heap_memory_cannot_be_mapped_and_says_so() {
+    if !can_map() {
+        return;
+    }
+    let memory = pool::HeapPool::new(32 << 20, pool::Durability::Volatile).unwrap();
+    Fs::make(&memory, &MakeOptions::default()).unwrap();
+    let pool = Pool::from_fs(Fs::open(Arc::new(memory), Access::ReadWrite).unwrap()).unwrap();
+    let file = numbered(&pool, "f", 4);
+    assert_eq!(word_of(&file, 3), 3);
+    let error = file.map().unwrap_err();
+    assert!(error.to_string().contains("without a file behind it"), "{error}");
+    assert_eq!(error.errno(), 95);
+}
+
+#[test]
+fn children_do_not_inherit_translations() {
+    on_every_pool(&options(), |pool| {
+        let file = numbered(pool, "f", 64);
+        let map = file.map().unwrap();
+        assert_eq!(load(&map, 9), 9);
+        let hole = sparse(pool, "hole", 8).map().unwrap();
+        store(&hole, 1, 1);
+        for (map, page) in [(&map, 9), (&hole, 1), (&hole, 5)] {
+            let address = map.as_ptr() as usize + page * PAGE as usize;
+            assert!(flags_at(address).contains(" dc"), "kept from children at page {page}: {}", flags_at(address));
+        }
+    });
+}
+
+/// The kernel's flags of the mapping at an address.
+fn flags_at(address: usize) -> String {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut inside = false;
+    for line in maps.lines() {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        if let Some((start, end)) = range
+            && let (Ok(start), Ok(end)) = (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16))
+        {
+            inside = (start..end).contains(&address);
+        }
+        if inside && line.starts_with("VmFlags:") {
+            return line.to_owned();
+        }
+    }
+    panic!("{address:#x} is not mapped");
 }

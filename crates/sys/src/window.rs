@@ -119,7 +119,8 @@ impl Reservation {
 
     /// Translates a range to a file from `offset` on. Replaces whatever was
     /// there in one step; whoever sleeps at a trap there must be woken by the
-    /// caller ([`Uffd::wake`]). Errors: ENOMEM at the limit of mappings.
+    /// caller ([`Uffd::wake`]). Children do not inherit it. Errors: ENOMEM at the
+    /// limit of mappings; the range may be translated then.
     pub fn map_file(
         &self,
         range: Range<usize>,
@@ -134,7 +135,10 @@ impl Reservation {
             Sharing::Private => MapFlags::PRIVATE | MapFlags::NORESERVE,
         };
         // SAFETY: (1) the range is ours; (2) nobody has references into it.
-        unsafe { map_fixed(&addresses, fd, offset, protection, sharing) }
+        unsafe { map_fixed(&addresses, fd, offset, protection, sharing) }?;
+        // A child could keep a translation that is revoked here, so it gets none.
+        // SAFETY: as above; children do not need the range.
+        unsafe { mm::madvise(addresses.start as *mut c_void, addresses.len(), Advice::LinuxDontFork) }
     }
 
     /// Makes a range a trap in one step: what was translated there is gone,

@@ -31,6 +31,8 @@ const WORKERS_MAX: usize = 32;
 const EVICT_AT_LIMIT: usize = 16;
 /// Pages served at once that are taken for a stream: more than a fault out of the blue is given.
 const STREAM_PAGES_MIN: u64 = 32;
+/// Between two tries of the reader, if the kernel refuses.
+const PAUSE: Duration = Duration::from_millis(1);
 /// How often a fault is tried again after an eviction.
 const TRIES: usize = 4;
 
@@ -191,14 +193,16 @@ impl Shared {
                 Ok(Woken::Timeout) => continue,
                 Ok(Woken::Bell) => return,
                 Err(errno) => {
-                    tracing::error!(%errno, "waiting for page faults failed; mapped files will hang");
-                    return;
+                    // Giving up would leave threads asleep for ever.
+                    tracing::error!(%errno, "waiting for page faults failed; trying again");
+                    thread::sleep(PAUSE);
+                    continue;
                 }
             }
             messages.clear();
             if let Err(errno) = self.uffd.read(&mut messages) {
-                tracing::error!(%errno, "reading page faults failed; mapped files will hang");
-                return;
+                tracing::error!(%errno, "reading page faults failed; trying again");
+                thread::sleep(PAUSE);
             }
             self.enqueue(&messages);
         }
