@@ -160,10 +160,17 @@ impl Dir {
     pub fn remove_file(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let (parent, name) = self.parent(path, "remove")?;
-        let node = self.pool.fs.lookup(&parent, &name).doing_to("remove", path)?;
+        // Whoever listens is told which file has one name less.
+        let ino = if self.pool.listeners.is_empty() {
+            None
+        } else {
+            Some(self.pool.fs.lookup(&parent, &name).doing_to("remove", path)?.ino())
+        };
         self.pool.fs.unlink(&parent, &name).doing_to("remove", path)?;
         self.told_entry(&parent, &name);
-        self.pool.listeners.tell(|listener| listener.attr_changed(node.ino()));
+        if let Some(ino) = ino {
+            self.pool.listeners.tell(|listener| listener.attr_changed(ino));
+        }
         Ok(())
     }
 

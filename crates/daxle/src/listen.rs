@@ -52,10 +52,16 @@ impl Listeners {
         Listening { id, listeners: Arc::downgrade(self) }
     }
 
+    /// Whether nobody listens.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Relaxed) == 0
+    }
+
     /// Calls every listener. Holds no lock meanwhile.
     #[inline]
     pub(crate) fn tell(&self, what: impl Fn(&dyn ChangeListener)) {
-        if self.count.load(Relaxed) != 0 {
+        if !self.is_empty() {
             let all: Vec<_> = self.list.leaf().iter().map(|(_, listener)| Arc::clone(listener)).collect();
             for listener in all {
                 what(&*listener);

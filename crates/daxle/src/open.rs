@@ -131,27 +131,22 @@ impl<'d> OpenOptions<'d> {
 
     /// Finds the file or makes it, also where a symbolic link points to nothing yet, and whoever else does the same.
     fn find_or_create(&self, path: &Path) -> Result<Node> {
+        let fs = &self.dir.pool().fs;
         let mut base = self.dir.clone();
         let mut rest: PathBuf = path.to_owned();
         for _ in 0..LINKS_MAX {
-            match base.find(&rest, LastLink::Follow, "open") {
-                Err(Error::Path { source: FsError::NotFound, .. }) => {}
-                found => return found,
-            }
-            let (parent, name) = base.parent(&rest, "create")?;
-            match self.create_at((parent.clone(), name.clone()), path) {
-                Err(Error::Path { source: FsError::Exists, .. }) => {}
-                created => return created,
-            }
-            // Made by somebody else in between, or a link to what does not exist.
-            let fs = &self.dir.pool().fs;
+            let (parent, name) = base.parent(&rest, "open")?;
             match fs.lookup(&parent, &name) {
                 Ok(link) if link.kind() == Kind::Symlink => {
                     rest = PathBuf::from(OsString::from_vec(fs.read_link(&link).doing_to("open", path)?));
                     base = Dir::new(Arc::clone(self.dir.pool()), parent);
                 }
                 Ok(node) => return Ok(node),
-                Err(FsError::NotFound) => {}
+                Err(FsError::NotFound) => match self.create_at((parent, name), path) {
+                    // Made by somebody else in between: look again.
+                    Err(Error::Path { source: FsError::Exists, .. }) => {}
+                    created => return created,
+                },
                 Err(error) => return Err(error).doing_to("open", path),
             }
         }
