@@ -15,7 +15,7 @@ const SAFE: u64 = 24;
 /// All pages; those after the safe ones are punched and cut.
 const ALL: u64 = 96;
 const ROUNDS: u64 = 1_500;
-const ADDITIONS: u64 = 2_000;
+const MOVES: u64 = 40;
 
 fn tag(file: u64, page: u64, round: u64) -> u64 {
     file << 56 | page << 32 | round
@@ -164,32 +164,30 @@ fn stores_stay_while_the_file_is_collapsed_and_opened_again() {
         // Page 40 is page 40 of the original or, after the collapse, page 56. Pages that go are holes.
         let map = file.map().unwrap();
         let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let mover = scope.spawn(|| {
-                while !stop.load(SeqCst) {
-                    file.collapse_range(0, 16 * PAGE).unwrap();
-                    file.insert_range(0, 16 * PAGE).unwrap();
-                }
-            });
+        let added: Vec<u64> = std::thread::scope(|scope| {
             let adders: Vec<_> = (0..2)
                 .map(|who| {
-                    let map = &map;
+                    let (map, stop) = (&map, &stop);
                     scope.spawn(move || {
-                        (0..ADDITIONS).for_each(|_| {
+                        let mut count = 0;
+                        while !stop.load(SeqCst) {
                             map.fetch_add_u64((40 * PAGE) as usize + 8 * who, 1);
-                        });
+                            count += 1;
+                        }
+                        count
                     })
                 })
                 .collect();
-            for adder in adders {
-                adder.join().unwrap();
+            for _ in 0..MOVES {
+                file.collapse_range(0, 16 * PAGE).unwrap();
+                file.insert_range(0, 16 * PAGE).unwrap();
             }
             stop.store(true, SeqCst);
-            mover.join().unwrap();
-            for who in 0..2 {
-                let sum: u64 = (0..64).map(|page| map.load_u64((page * PAGE) as usize + 8 * who)).sum();
-                assert_eq!(sum, ADDITIONS, "additions of thread {who}");
-            }
+            adders.into_iter().map(|adder| adder.join().unwrap()).collect()
         });
+        for (who, added) in added.into_iter().enumerate() {
+            let sum: u64 = (0..64).map(|page| map.load_u64((page * PAGE) as usize + 8 * who)).sum();
+            assert_eq!(sum, added, "additions of thread {who}");
+        }
     });
 }
