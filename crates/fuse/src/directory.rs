@@ -27,7 +27,7 @@ impl Server {
         loop {
             let mut full = false;
             let mut last = from;
-            self.fs.read_dir(dir, from, &mut |entry| {
+            self.engine().read_dir(dir, from, &mut |entry| {
                 let number = self.nodes.number(entry.ino);
                 full = reply.add(number, entry.cookie, file_type(entry.kind), OsStr::from_bytes(entry.name));
                 if full {
@@ -59,7 +59,7 @@ impl Server {
 
     fn collect(&self, dir: &Node, from: u64) -> Result<Vec<Entry>, FsError> {
         let mut batch = Vec::with_capacity(BATCH);
-        self.fs.read_dir(dir, from, &mut |entry| {
+        self.engine().read_dir(dir, from, &mut |entry| {
             if batch.len() == BATCH {
                 return ControlFlow::Break(());
             }
@@ -73,7 +73,7 @@ impl Server {
     fn add_plus(&self, dir: &Node, entry: &Entry, reply: &mut ReplyDirectoryPlus) -> Result<bool, FsError> {
         let name = OsStr::from_bytes(&entry.name);
         let stamp = self.listener.stamp();
-        let node = match self.fs.lookup(dir, &entry.name) {
+        let node = match self.engine().lookup(dir, &entry.name) {
             Ok(node) => node,
             Err(FsError::NotFound | FsError::Stale) => return Ok(false),
             Err(error) => return Err(error),
@@ -84,7 +84,7 @@ impl Server {
             self.nodes.told(&node);
         }
         let number = self.nodes.number(node.ino());
-        let added = self.fs.attr(&node).map(|attr| {
+        let added = self.engine().attr(&node).map(|attr| {
             let generation = Generation(u64::from(node.generation()));
             let attr = file_attr(number, &attr);
             !reply.add(number, entry.next, name, &self.ttl(stamp), &attr, generation)

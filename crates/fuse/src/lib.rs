@@ -8,7 +8,9 @@
 //! **Caches.** The kernel may keep names, attributes and pages for as long as it likes ([`Caching::Kept`]), because it
 //! is told of every change that does not come through this mount: whoever changes the file system otherwise calls the
 //! mount's [`ChangeListener`] after each change, with no lock held. The kernel orders such a message against requests
-//! under way itself, by its inode locks, page locks and attribute versions. Who does not call it mounts with
+//! under way itself, by its inode locks, page locks and attribute versions. One thing the kernel cannot be told is a larger
+//! size: it asks for it at the next `stat`, read or write, and until then a mapping through the mount ends where the file
+//! ended (SIGBUS). Who does not call it mounts with
 //! [`Caching::Off`].
 //!
 //! **Mappings.** A file opened through the mount is mapped through the kernel's page cache; a file mapped directly is
@@ -35,6 +37,7 @@ mod mounted;
 mod mountinfo;
 mod nodes;
 mod options;
+mod place;
 mod server;
 
 pub use error::MountError;

@@ -5,6 +5,7 @@
 //! a lock of the engine: a request that the kernel waits for might want it.
 
 use crate::nodes::Nodes;
+use crate::place::Place;
 use engine::types::Ino;
 use fuser::{INodeNo, Notifier};
 use std::ffi::OsStr;
@@ -34,6 +35,8 @@ pub(crate) struct Listener {
     nodes: Arc<Nodes>,
     /// Set once the session is there; before that the kernel has nothing to drop.
     notifier: OnceLock<Notifier>,
+    /// Where the mount is, once it is there.
+    place: OnceLock<Place>,
     /// Counts messages, before each is sent.
     told: AtomicU64,
 }
@@ -46,11 +49,19 @@ impl fmt::Debug for Listener {
 
 impl Listener {
     pub(crate) fn new(nodes: Arc<Nodes>) -> Listener {
-        Listener { nodes, notifier: OnceLock::new(), told: AtomicU64::new(0) }
+        Listener { nodes, notifier: OnceLock::new(), place: OnceLock::new(), told: AtomicU64::new(0) }
     }
 
-    pub(crate) fn connect(&self, notifier: Notifier) {
-        assert!(self.notifier.set(notifier).is_ok(), "a mount has one session");
+    pub(crate) fn connect(&self, notifier: Notifier, place: Place) {
+        let fresh = self.notifier.set(notifier).is_ok() && self.place.set(place).is_ok();
+        assert!(fresh, "a mount has one session");
+    }
+
+    /// Ends the connection, whatever waits on it.
+    pub(crate) fn cut(&self) {
+        if let Some(place) = self.place.get() {
+            place.cut();
+        }
     }
 
     /// Changes with every message. A reply that tells the kernel of a node for the first time says "do not keep this" if

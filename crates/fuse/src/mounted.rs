@@ -7,18 +7,16 @@
 use crate::attach::{self, Way};
 use crate::error::MountError;
 use crate::listener::{ChangeListener, Listener};
-use crate::mountinfo::{self, MountLine};
+use crate::mountinfo;
 use crate::nodes::Nodes;
 use crate::options::{Caching, MountOptions};
+use crate::place::{Manner, Place};
 use crate::server::Server;
 use engine::FsError;
 use engine::fs::Fs;
 use fuser::Session;
-use rustix::io::Errno;
-use rustix::mount::{UnmountFlags, unmount};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -38,10 +36,10 @@ pub fn mount(fs: Arc<Fs>, dir: &Path, options: &MountOptions) -> Result<Mounted,
     let access = fs.access();
     let server = Server::new(fs, nodes, Arc::clone(&listener), options.caching);
     let attached = attach::attach(server, &point, access, options)?;
-    listener.connect(attached.session.notifier());
-    let minor = mountinfo::at(&point).filter(mountinfo::is_fuse).map(|line| line.minor);
-    let serving = serve(attached.session, point.clone(), minor)?;
-    Ok(Mounted { point, minor, way: attached.way, listener, caching: options.caching, serving: Some(serving) })
+    let place = Place::of(point);
+    listener.connect(attached.session.notifier(), place.clone());
+    let serving = serve(attached.session, place.clone())?;
+    Ok(Mounted { place, way: attached.way, listener, caching: options.caching, serving: Some(serving) })
 }
 
 fn root_unreadable(error: &FsError) -> MountError {
@@ -49,15 +47,15 @@ fn root_unreadable(error: &FsError) -> MountError {
 }
 
 /// Starts the threads. When they have ended, however that came, no mount of theirs is left that could make others wait.
-fn serve(session: Session<Server>, point: PathBuf, minor: Option<u32>) -> Result<JoinHandle<()>, MountError> {
+fn serve(session: Session<Server>, place: Place) -> Result<JoinHandle<()>, MountError> {
     thread::Builder::new()
         .name("daxle-mount".to_owned())
         .spawn(move || {
             if let Err(error) = session.run() {
-                tracing::error!(%error, point = %point.display(), "serving the mount ended");
+                tracing::error!(%error, point = %place.point.display(), "serving the mount ended");
             }
-            if is_ours(&point, minor) {
-                cut(&point, minor);
+            if place.is_ours() {
+                place.cut();
             }
         })
         .map_err(|error| MountError::failed("start a thread", error))
@@ -66,8 +64,7 @@ fn serve(session: Session<Server>, point: PathBuf, minor: Option<u32>) -> Result
 /// A served mount. Dropping it ends the mount, whoever uses it.
 #[derive(Debug)]
 pub struct Mounted {
-    point: PathBuf,
-    minor: Option<u32>,
+    place: Place,
     way: Way,
     listener: Arc<Listener>,
     caching: Caching,
@@ -77,12 +74,12 @@ pub struct Mounted {
 impl Mounted {
     /// The mount point, canonical.
     pub fn point(&self) -> &Path {
-        &self.point
+        &self.place.point
     }
 
     /// The number of the kernel's connection (`/sys/fs/fuse/connections/N`), if it is known.
     pub fn connection(&self) -> Option<u32> {
-        self.minor
+        self.place.minor
     }
 
     /// Whether `fusermount3` made the mount rather than we ourselves.
@@ -115,8 +112,8 @@ impl Mounted {
 
     /// Unmounts. `Busy` if a program has a file or its working directory there: nothing has changed then.
     pub fn unmount(&mut self) -> Result<(), MountError> {
-        if self.is_served() && is_ours(&self.point, self.minor) {
-            unmount_once(&self.point, Manner::Polite)?;
+        if self.is_served() && self.place.is_ours() {
+            self.place.unmount(Manner::Polite)?;
         }
         self.end();
         Ok(())
@@ -125,17 +122,13 @@ impl Mounted {
     /// Takes the mount out of the tree at once; programs that have files open there keep them. [`Mounted::wait`] tells
     /// when the last has gone.
     pub fn detach(&self) -> Result<(), MountError> {
-        if self.is_served() && is_ours(&self.point, self.minor) {
-            unmount_once(&self.point, Manner::Lazy)
-        } else {
-            Ok(())
-        }
+        if self.is_served() && self.place.is_ours() { self.place.unmount(Manner::Lazy) } else { Ok(()) }
     }
 
     /// Cuts the connection: every request, also those that wait, fails at once.
     pub fn abort(&self) {
         if self.is_served() {
-            cut(&self.point, self.minor);
+            self.place.cut();
         }
     }
 
@@ -143,12 +136,12 @@ impl Mounted {
     fn end(&mut self) {
         let Some(serving) = self.serving.take() else { return };
         if !ended_within(&serving, END_WAIT_MAX) {
-            cut(&self.point, self.minor);
+            self.place.cut();
         }
         if ended_within(&serving, END_WAIT_MAX) {
             join(serving);
         } else {
-            tracing::error!(point = %self.point.display(), "the mount's threads did not end");
+            tracing::error!(point = %self.place.point.display(), "the mount's threads did not end");
         }
     }
 }
@@ -174,66 +167,8 @@ pub fn unmount_path(dir: &Path) -> Result<(), MountError> {
         }
         _ => dir.canonicalize().map_err(|_| not_mounted())?,
     };
-    mountinfo::at(&point).filter(mountinfo::is_fuse).ok_or_else(not_mounted)?;
-    unmount_once(&point, Manner::Polite)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    /// Not while it is in use.
-    Polite,
-    /// Out of the tree now, gone when the last user is.
-    Lazy,
-    /// Out of the tree now, and every request fails.
-    Forced,
-}
-
-fn unmount_once(point: &Path, manner: Manner) -> Result<(), MountError> {
-    let flags = match manner {
-        Manner::Polite => UnmountFlags::NOFOLLOW,
-        Manner::Lazy => UnmountFlags::NOFOLLOW | UnmountFlags::DETACH,
-        Manner::Forced => UnmountFlags::NOFOLLOW | UnmountFlags::DETACH | UnmountFlags::FORCE,
-    };
-    match unmount(point, flags) {
-        // EINVAL: somebody else was faster.
-        Ok(()) | Err(Errno::INVAL) => Ok(()),
-        Err(Errno::BUSY) => Err(MountError::Busy { path: point.to_owned() }),
-        Err(Errno::PERM) => unmount_by_helper(point, manner),
-        Err(error) => Err(MountError::failed(format!("unmount {}", point.display()), error)),
-    }
-}
-
-fn unmount_by_helper(point: &Path, manner: Manner) -> Result<(), MountError> {
-    let mut command = Command::new("fusermount3");
-    command.arg(if manner == Manner::Polite { "-u" } else { "-uz" }).arg("--").arg(point).stdin(Stdio::null());
-    let output = command.output().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => MountError::FusermountMissing,
-        _ => MountError::failed("run fusermount3", error),
-    })?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() {
-        Ok(())
-    } else if said.contains("busy") {
-        Err(MountError::Busy { path: point.to_owned() })
-    } else {
-        Err(MountError::failed(format!("unmount {}", point.display()), io::Error::other(said.trim().to_owned())))
-    }
-}
-
-/// Whether the topmost mount at the point is the one of this connection.
-fn is_ours(point: &Path, minor: Option<u32>) -> bool {
-    mountinfo::at(point).is_some_and(|line: MountLine| mountinfo::is_fuse(&line) && Some(line.minor) == minor)
-}
-
-/// Ends the connection whatever waits on it, and takes the mount out of the tree.
-fn cut(point: &Path, minor: Option<u32>) {
-    if let Some(minor) = minor {
-        // Works for the mounting user too, where the control file system is mounted.
-        let _ = std::fs::write(format!("/sys/fs/fuse/connections/{minor}/abort"), "1");
-    }
-    if is_ours(point, minor) && unmount_once(point, Manner::Forced).is_err() {
-        tracing::warn!(point = %point.display(), "the mount could not be detached");
-    }
+    let line = mountinfo::at(&point).filter(mountinfo::is_fuse).ok_or_else(not_mounted)?;
+    Place { point, minor: Some(line.minor) }.unmount(Manner::Polite)
 }
 
 fn ended_within(serving: &JoinHandle<()>, wait_max: Duration) -> bool {

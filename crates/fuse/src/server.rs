@@ -21,6 +21,7 @@ use fuser::{
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
+use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,11 +43,32 @@ thread_local! {
 
 /// The served file system.
 pub(crate) struct Server {
-    pub(crate) fs: Arc<Fs>,
+    fs: Arc<Fs>,
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) listener: Arc<Listener>,
     handles: Handles,
     caching: Caching,
+}
+
+/// The engine during one call. A panic in it leaves its locks in a state that nobody knows, and requests that want them
+/// would wait for ever; so the connection is cut, and every program gets an error instead.
+pub(crate) struct Engine<'a>(&'a Server);
+
+impl Deref for Engine<'_> {
+    type Target = Arc<Fs>;
+
+    fn deref(&self) -> &Arc<Fs> {
+        &self.0.fs
+    }
+}
+
+impl Drop for Engine<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the engine panicked: the mount is cut off");
+            self.0.listener.cut();
+        }
+    }
 }
 
 type Reply<T> = Result<T, Errno>;
@@ -71,6 +93,11 @@ impl Server {
         Server { fs, nodes, listener, handles: Handles::new(), caching }
     }
 
+    /// The engine, watched: see [`Engine`].
+    pub(crate) fn engine(&self) -> Engine<'_> {
+        Engine(self)
+    }
+
     /// How long the kernel may keep a reply whose making began at `stamp`.
     pub(crate) fn ttl(&self, stamp: u64) -> Duration {
         match self.caching {
@@ -91,7 +118,7 @@ impl Server {
     fn tell(&self, node: &Node) -> Reply<(FileAttr, Generation)> {
         let number = self.nodes.number(node.ino());
         self.nodes.told(node);
-        match self.fs.attr(node) {
+        match self.engine().attr(node) {
             Ok(attr) => Ok((file_attr(number, &attr), Generation(u64::from(node.generation())))),
             Err(error) => {
                 self.nodes.forget(number, 1);
@@ -113,7 +140,7 @@ impl Server {
     fn make(&self, request: &Request, parent: INodeNo, name: &OsStr, kind: NewKind<'_>, mode: u32) -> Reply<Node> {
         const SET_GROUP_ID: u32 = 0o2000;
         let dir = self.node(parent)?;
-        let parent = self.fs.attr(&dir).map_err(failed)?;
+        let parent = self.engine().attr(&dir).map_err(failed)?;
         let (mut gid, mut mode) = (request.gid(), mode & 0o7777);
         if parent.mode & SET_GROUP_ID != 0 {
             gid = parent.gid;
@@ -122,23 +149,27 @@ impl Server {
             }
         }
         let new = NewNode { kind, mode, uid: request.uid(), gid };
-        self.fs.create(&dir, name.as_bytes(), &new).map_err(failed)
+        self.engine().create(&dir, name.as_bytes(), &new).map_err(failed)
     }
 
     /// Opens a file: with the kernel's cache, or past it while the file is mapped directly.
+    ///
+    /// A close asks us nothing: writes are in the file when they are acknowledged, and stores through a mapping come when
+    /// it is unmapped. So a process that serves a mount and has files open there can end without waiting for itself.
     fn open_file(&self, node: Node) -> Reply<(FileHandle, FopenFlags)> {
-        match self.fs.cached_view(&node) {
+        let mut flags = FopenFlags::FOPEN_NOFLUSH;
+        let view = match self.engine().cached_view(&node) {
             Ok(view) => {
-                let keep = self.caching == Caching::Kept && !node.was_mapped();
-                let flags = if keep { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
-                Ok((self.handles.insert(OpenFile::new(node, Some(view))), flags))
+                flags.set(FopenFlags::FOPEN_KEEP_CACHE, self.caching == Caching::Kept && !node.was_mapped());
+                Some(view)
             }
             Err(FsError::Busy(_)) => {
-                let flags = FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
-                Ok((self.handles.insert(OpenFile::new(node, None)), flags))
+                flags |= FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES;
+                None
             }
-            Err(error) => Err(failed(error)),
-        }
+            Err(error) => return Err(failed(error)),
+        };
+        Ok((self.handles.insert(OpenFile::new(node, view)), flags))
     }
 
     fn copy(&self, from: &Node, mut at: u64, to: &Node, mut to_at: u64, len: u64) -> Reply<u32> {
@@ -147,8 +178,8 @@ impl Server {
         while left > 0 {
             let piece = left.min(u64::from(REQUEST_BYTES_MAX)) as usize;
             let moved = with_buffer(piece, |buffer| {
-                let n = self.fs.read(from, at, buffer)?;
-                if n == 0 { Ok(0) } else { self.fs.write(to, to_at, &buffer[..n]) }
+                let n = self.engine().read(from, at, buffer)?;
+                if n == 0 { Ok(0) } else { self.engine().write(to, to_at, &buffer[..n]) }
             });
             match moved {
                 Ok(0) => break,
@@ -213,9 +244,9 @@ impl Filesystem for Server {
         let stamp = self.listener.stamp();
         let name = name.as_bytes();
         let found = match self.nodes.get(parent) {
-            Some(dir) => self.fs.lookup(&dir, name),
+            Some(dir) => self.engine().lookup(&dir, name),
             // A handle from before the kernel forgot the node. The kernel compares the generation itself.
-            None if name == b"." => self.fs.node(Ino(parent.0)),
+            None if name == b"." => self.engine().node(Ino(parent.0)),
             None => Err(FsError::Stale),
         };
         match found {
@@ -230,12 +261,14 @@ impl Filesystem for Server {
 
     // A batch comes as single calls: its type cannot be named outside of the protocol's library.
     fn forget(&self, _: &Request, ino: INodeNo, nlookup: u64) {
+        // Forgetting an unlinked file frees it.
+        let _watched = self.engine();
         self.nodes.forget(ino, nlookup);
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         let stamp = self.listener.stamp();
-        match self.node(ino).and_then(|node| self.fs.attr(&node).map_err(failed)) {
+        match self.node(ino).and_then(|node| self.engine().attr(&node).map_err(failed)) {
             Ok(attr) => reply.attr(&self.ttl(stamp), &file_attr(ino, &attr)),
             Err(error) => reply.error(error),
         }
@@ -269,14 +302,14 @@ impl Filesystem for Server {
             mtime: mtime.map(time),
             ctime: ctime.map(timestamp),
         };
-        match self.node(ino).and_then(|node| self.fs.set_attr(&node, &set).map_err(failed)) {
+        match self.node(ino).and_then(|node| self.engine().set_attr(&node, &set).map_err(failed)) {
             Ok(attr) => reply.attr(&self.ttl(stamp), &file_attr(ino, &attr)),
             Err(error) => reply.error(error),
         }
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        match self.node(ino).and_then(|node| self.fs.read_link(&node).map_err(failed)) {
+        match self.node(ino).and_then(|node| self.engine().read_link(&node).map_err(failed)) {
             Ok(target) => reply.data(&target),
             Err(error) => reply.error(error),
         }
@@ -313,11 +346,11 @@ impl Filesystem for Server {
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        empty(reply, self.node(parent).and_then(|dir| self.fs.unlink(&dir, name.as_bytes()).map_err(failed)));
+        empty(reply, self.node(parent).and_then(|dir| self.engine().unlink(&dir, name.as_bytes()).map_err(failed)));
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        empty(reply, self.node(parent).and_then(|dir| self.fs.rmdir(&dir, name.as_bytes()).map_err(failed)));
+        empty(reply, self.node(parent).and_then(|dir| self.engine().rmdir(&dir, name.as_bytes()).map_err(failed)));
     }
 
     fn rename(
@@ -333,7 +366,7 @@ impl Filesystem for Server {
         let rename = || {
             let mode = rename_mode(flags).ok_or(Errno::EINVAL)?;
             let (from, to) = (self.node(parent)?, self.node(newparent)?);
-            self.fs.rename(&from, name.as_bytes(), &to, newname.as_bytes(), mode).map_err(failed)
+            self.engine().rename(&from, name.as_bytes(), &to, newname.as_bytes(), mode).map_err(failed)
         };
         empty(reply, rename());
     }
@@ -341,7 +374,7 @@ impl Filesystem for Server {
     fn link(&self, _: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
         self.reply_entry(reply, || {
             let (node, dir) = (self.node(ino)?, self.node(newparent)?);
-            self.fs.link(&node, &dir, newname.as_bytes()).map_err(failed)?;
+            self.engine().link(&node, &dir, newname.as_bytes()).map_err(failed)?;
             Ok(node)
         });
     }
@@ -396,7 +429,7 @@ impl Filesystem for Server {
             Ok(file) => file,
             Err(error) => return reply.error(error),
         };
-        with_buffer(size as usize, |buffer| match self.fs.read(&file.node, offset, buffer) {
+        with_buffer(size as usize, |buffer| match self.engine().read(&file.node, offset, buffer) {
             Ok(n) => reply.data(&buffer[..n]),
             Err(error) => reply.error(failed(error)),
         });
@@ -414,7 +447,7 @@ impl Filesystem for Server {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.file(fh).and_then(|file| self.fs.write(&file.node, offset, data).map_err(failed)) {
+        match self.file(fh).and_then(|file| self.engine().write(&file.node, offset, data).map_err(failed)) {
             Ok(n) => reply.written(n as u32),
             Err(error) => return reply.error(error),
         }
@@ -425,7 +458,7 @@ impl Filesystem for Server {
         }
     }
 
-    /// Writes are in the file when they are acknowledged, so a close has nothing to flush: "do not ask again".
+    /// Not asked for, by the flags of every open; a kernel that asks all the same is told not to ask again.
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         reply.error(Errno::ENOSYS);
     }
@@ -440,12 +473,16 @@ impl Filesystem for Server {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        self.handles.remove(fh);
+        {
+            // The last close of an unlinked file frees it.
+            let _watched = self.engine();
+            self.handles.remove(fh);
+        }
         reply.ok();
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
-        let sync = |file: Arc<OpenFile>| self.fs.sync_node(&file.node, sync_kind(datasync)).map_err(failed);
+        let sync = |file: Arc<OpenFile>| self.engine().sync_node(&file.node, sync_kind(datasync)).map_err(failed);
         empty(reply, self.file(fh).and_then(sync));
     }
 
@@ -476,12 +513,12 @@ impl Filesystem for Server {
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, datasync: bool, reply: ReplyEmpty) {
-        let sync = |dir: Node| self.fs.sync_node(&dir, sync_kind(datasync)).map_err(failed);
+        let sync = |dir: Node| self.engine().sync_node(&dir, sync_kind(datasync)).map_err(failed);
         empty(reply, self.node(ino).and_then(sync));
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        let facts = self.fs.statfs();
+        let facts = self.engine().statfs();
         reply.statfs(
             facts.blocks,
             facts.blocks_free,
@@ -524,7 +561,7 @@ impl Filesystem for Server {
     ) {
         let allocate = || {
             let how = fallocate(mode).ok_or(Errno::EOPNOTSUPP)?;
-            self.fs.allocate(&self.file(fh)?.node, how, offset, length).map_err(failed)
+            self.engine().allocate(&self.file(fh)?.node, how, offset, length).map_err(failed)
         };
         empty(reply, allocate());
     }
@@ -534,7 +571,7 @@ impl Filesystem for Server {
             let what = seek(whence).ok_or(Errno::EINVAL)?;
             // A negative offset is before everything: ENXIO, as the kernel says for its own file systems.
             let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
-            self.fs.seek(&self.file(fh)?.node, offset, what).map_err(failed)
+            self.engine().seek(&self.file(fh)?.node, offset, what).map_err(failed)
         };
         match find() {
             Ok(offset) => reply.offset(offset as i64),

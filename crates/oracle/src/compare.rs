@@ -75,9 +75,7 @@ fn node_of(fs: &Arc<Fs>, node: &Node, model: &Model, id: Id, moments: &[&Model])
         return Err(format!("(kind, mode, uid, gid, links) are {actual:?} instead of {expected:?}"));
     }
     match &entity.body {
-        Body::File(content) if moments.is_empty() => {
-            compare_content(fs, node, attr.size, content).map(|()| Vec::new())
-        }
+        Body::File(content) if moments.is_empty() => compare_content(fs, node, attr.size, content).map(|()| Vec::new()),
         Body::File(content) => {
             let versions: Vec<&Content> = moments.iter().filter_map(|moment| moment.try_content(id)).collect();
             compare_versions(fs, node, attr.size, content, &versions).map(|()| Vec::new())

@@ -63,7 +63,13 @@ impl OpenFile {
         Ok(OpenFile { file, mapping })
     }
 
-    fn mapping(&self) -> Result<&Mapping, ViewError> {
+    /// The mapping, with all of the file that is there now. A kernel that caches the size of a file that others change
+    /// learns of growth when it is asked for the size, and a page past what it knows raises SIGBUS; so a program that has
+    /// not grown the file itself asks first.
+    fn mapping(&self, caches: Caches) -> Result<&Mapping, ViewError> {
+        if caches == Caches::Several {
+            self.file.metadata().map_err(failed("fstat"))?;
+        }
         self.mapping.as_ref().map_err(|&errno| ViewError::new(errno, "mmap"))
     }
 }
@@ -112,13 +118,13 @@ impl View for DirView {
     }
 
     fn mapped_read(&self, offset: u64, into: &mut [u8]) -> Result<(), ViewError> {
-        self.now().mapping()?.read(offset, into);
+        self.now().mapping(self.caches)?.read(offset, into);
         Ok(())
     }
 
     fn mapped_write(&self, offset: u64, from: &[u8]) -> Result<(), ViewError> {
         let open = self.now();
-        let mapping = open.mapping()?;
+        let mapping = open.mapping(self.caches)?;
         mapping.write(offset, from);
         match self.caches {
             Caches::One => Ok(()),
@@ -135,7 +141,7 @@ impl View for DirView {
     }
 
     fn msync(&self, offset: u64, len: u64) -> Result<(), ViewError> {
-        self.now().mapping()?.sync_range(offset, len).map_err(errno("msync"))
+        self.now().mapping(self.caches)?.sync_range(offset, len).map_err(errno("msync"))
     }
 
     fn fsync(&self) -> Result<(), ViewError> {

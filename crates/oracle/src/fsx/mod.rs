@@ -15,12 +15,14 @@
 
 mod difference;
 mod dir_view;
+mod engine_view;
 mod op;
 mod runner;
 mod view;
 
 pub use difference::{Difference, FsxDifference, Logged};
 pub use dir_view::{Caches, DirView};
+pub use engine_view::EngineView;
 pub use op::{Feature, Op, Verb};
 pub use runner::{FsxOptions, FsxReport, Missing, run};
 pub use view::{View, ViewError};
