@@ -383,3 +383,25 @@ fn flags_at(address: usize) -> String {
     }
     panic!("{address:#x} is not mapped");
 }
+
+#[test]
+fn a_vast_sparse_file_is_mapped_without_looking_at_each_of_its_pages() {
+    on_every_pool(&options(), |pool| {
+        let file = sparse(pool, "f", (8 << 40) / PAGE);
+        let places = [0, 511, 512, 1 << 20, 1 << 30, (8 << 40) / PAGE - 1];
+        file.write_all_at(&7_u64.to_ne_bytes(), (1 << 30) * PAGE).unwrap();
+        let map = file.map().unwrap();
+        assert!(pool.translations() < 500, "{} translations", pool.translations());
+        let faults = pool.fault_counters().served;
+        assert_eq!(load(&map, 1 << 30), 7);
+        assert_eq!(pool.fault_counters().served, faults, "the one written page, behind so many holes, was translated");
+        for page in places {
+            store(&map, page, page + 1);
+        }
+        for page in places {
+            assert_eq!((load(&map, page), word_of(&file, page)), (page + 1, page + 1));
+        }
+        file.set_len(0).unwrap();
+        assert!(try_load(&map, 0).is_err());
+    });
+}

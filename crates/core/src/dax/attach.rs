@@ -18,7 +18,6 @@ use super::Dax;
 use super::bits::{Bits512, REGION_PAGES};
 use super::block_map::{BlockMap, intersection};
 use super::fault::{Access, FaultError, span_of};
-use super::invalidate::regions_of;
 use super::mmu::{Becomes, Mmu, PrivateCopies, Target, WindowKind};
 use super::state::{Event, Slot};
 use super::windows::{FileDax, WindowId};
@@ -32,12 +31,18 @@ pub struct Eager {
     pub translations_max: u32,
 }
 
+/// Holes that are translated at once. Each costs a system call, a page table and an entry, so a vast sparse file is
+/// better served by faults.
+const HOLES_MAX: u32 = 64;
+
 /// A window that is being translated.
 struct Attaching<'a> {
     file: &'a FileDax,
     id: WindowId,
     /// Translations that may still be made.
     left: u32,
+    /// Holes that may still be.
+    holes_left: u32,
     /// Where the last one ended, and what would continue it.
     end: Option<(u64, Target)>,
 }
@@ -68,16 +73,14 @@ impl Dax {
             drop(self.detach(held, file, id));
             return Err(error);
         }
-        let mut attaching = Attaching { file, id, left: eager.translations_max, end: None };
-        for region in regions_of(&inside) {
-            if attaching.left == 0 {
-                break;
-            }
-            let first = region * REGION_PAGES;
-            let pages = intersection(&inside, &(first..first + REGION_PAGES));
-            self.entries.with(held, file.key(region), |slot, held| {
-                self.translate(held, map, &mut attaching, slot, pages);
-            });
+        let mut attaching = Attaching { file, id, left: eager.translations_max, holes_left: HOLES_MAX, end: None };
+        let mut page = inside.start;
+        while page < inside.end && attaching.left > 0 {
+            let region = page / REGION_PAGES;
+            let pages = page..((region + 1) * REGION_PAGES).min(inside.end);
+            page = self
+                .entries
+                .with(held, file.key(region), |slot, held| self.translate(held, map, &mut attaching, slot, pages));
         }
         Ok(id)
     }
@@ -95,7 +98,8 @@ impl Dax {
         file.remove(held, id)
     }
 
-    /// Translates the pages of one region, run by run, until the budget is spent or something fails.
+    /// Translates the pages of one region, run by run, until the budget is spent or something fails. Gives the page to go
+    /// on from, which lies behind the region if a hole does that need not be translated.
     fn translate(
         &self,
         held: &mut Held<'_, level::Entry>,
@@ -103,17 +107,25 @@ impl Dax {
         attaching: &mut Attaching<'_>,
         slot: &mut Slot,
         pages: Range<u64>,
-    ) {
+    ) -> u64 {
         let mut page = pages.start;
         while page < pages.end {
             let Ok(run) = map.get_block(held, page, pages.end - page) else {
-                return;
+                return pages.end;
             };
+            if !matches!(run.state, RunState::Written(_)) {
+                match attaching.holes_left.checked_sub(1) {
+                    Some(left) => attaching.holes_left = left,
+                    // How far it goes is true under this entry's lock only, and all that hangs on it is what faults.
+                    None => return map.get_block(held, page, u64::MAX).map_or(pages.end, |hole| hole.end()),
+                }
+            }
             if self.translate_run(held, attaching, slot, &run).is_none() {
-                return;
+                return pages.end;
             }
             page = run.end();
         }
+        page
     }
 
     /// Translates one run; nothing if the budget is spent or the window does not take it.

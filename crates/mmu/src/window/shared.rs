@@ -13,10 +13,6 @@ use sys::window::{Sharing, TrapMode};
 use super::state::{State, What};
 use super::{PAGE, REGION, Window, widened};
 
-/// Regions whose holes are translated when a window is attached. Each costs a system call and a page
-/// table; a vast sparse file is better served by faults.
-const HOLES_EARLY_MAX: usize = 64;
-
 impl Window {
     pub(super) fn install_shared(&self, pages: &Range<u64>, to: Target) -> Result<(), MmuError> {
         let mut state = self.state.leaf();
@@ -61,13 +57,6 @@ impl Window {
     fn install_zero(&self, state: &mut State, pages: &Range<u64>) -> Result<(), MmuError> {
         if state.segments.is(pages, What::Zero) {
             return Ok(());
-        }
-        if self.handler.get().is_none() {
-            let region = pages.start / REGION;
-            if state.holes_early.len() >= HOLES_EARLY_MAX && !state.holes_early.contains(&region) {
-                return Ok(());
-            }
-            state.holes_early.insert(region);
         }
         self.free_huge(state, pages).map_err(mmu_error)?;
         self.reservation

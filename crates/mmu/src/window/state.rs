@@ -4,7 +4,7 @@
 //! mapping. Segments cover the window without gaps or overlaps. The private pages of a private window
 //! are kept beside them, page by page, since they are no mappings of their own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use format::Block;
@@ -59,8 +59,6 @@ pub(super) struct State {
     pub turns: BTreeMap<u64, u64>,
     /// Regions with their turns that are not in the queue of evictions yet.
     pub unqueued: Vec<(u64, u64)>,
-    /// Regions whose holes were translated before the window had a handler.
-    pub holes_early: BTreeSet<u64>,
     pub failure: Option<Failure>,
 }
 
@@ -74,7 +72,6 @@ impl State {
             epoch: 0,
             turns: BTreeMap::new(),
             unqueued: Vec::new(),
-            holes_early: BTreeSet::new(),
             failure: None,
         }
     }
