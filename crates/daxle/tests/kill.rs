@@ -17,7 +17,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -55,17 +55,22 @@ fn nothing_synced_is_lost_to_kill_9() {
         run_child(Path::new(path), seed.parse().unwrap());
     }
     watchdog_of_rounds();
-    let dir = directory();
-    let path = dir.path().join("pool");
-    Pool::create(&path, "64MiB").unwrap().close().unwrap();
+    // In turn on a disk, where records count once they are synced, and on tmpfs, where they do at once.
+    let (disk, memory) = (directory(), tempfile::tempdir_in("/dev/shm").ok());
+    let places = [Some(&disk), memory.as_ref()].into_iter().flatten();
+    let pools: Vec<PathBuf> = places.map(|dir| dir.path().join("pool")).collect();
+    for path in &pools {
+        Pool::create(path, "64MiB").unwrap().close().unwrap();
+    }
     let seed = number("DAXLE_KILL_SEED", 1);
     let rounds = number("DAXLE_KILL_ROUNDS", 10);
     let mut synced = 0;
     for round in 0..rounds {
         let seed = seed * 1000 + round;
-        let reports = run_and_kill(&path, seed);
+        let path = &pools[round as usize % pools.len()];
+        let reports = run_and_kill(path, seed);
         synced += reports.iter().filter(|line| line.starts_with("synced")).count();
-        check(&path, &reports, seed);
+        check(path, &reports, seed);
     }
     println!("{rounds} kills, {synced} completed syncs checked");
     assert!(synced > 0, "no sync completed before any of the kills");
