@@ -70,6 +70,11 @@ impl View for Told {
     }
 }
 
+/// More than the usual number: `DAXLE_FSX_OPS=100000 cargo test`.
+fn ops() -> u64 {
+    std::env::var("DAXLE_FSX_OPS").map_or(3000, |ops| ops.parse().expect("DAXLE_FSX_OPS is a number"))
+}
+
 fn run(options: &FsxOptions, views: &[Box<dyn View>]) -> FsxReport {
     fsx::run(options, views, &mut |_| ControlFlow::Continue(())).unwrap_or_else(|difference| panic!("{difference}"))
 }
@@ -81,7 +86,7 @@ fn through_mount(place: &Place, name: &str, options: &FsxOptions, caches: Caches
 #[test]
 fn two_opens_of_the_mount_see_the_same() {
     let place = Place::new();
-    let options = FsxOptions { ops: 3000, seed: 61, threads: 4, ..FsxOptions::default() };
+    let options = FsxOptions { ops: ops(), seed: 61, threads: 4, ..FsxOptions::default() };
     let views = ["one", "two"].map(|name| through_mount(&place, name, &options, Caches::One));
     let report = run(&options, &views);
     let missing: Vec<Feature> = report.missing.iter().map(|missing| missing.feature).collect();
@@ -92,7 +97,7 @@ fn two_opens_of_the_mount_see_the_same() {
 #[test]
 fn the_mount_and_the_library_see_the_same() {
     let place = Place::new();
-    let options = FsxOptions { ops: 3000, seed: 62, threads: 4, ..FsxOptions::default() };
+    let options = FsxOptions { ops: ops(), seed: 62, threads: 4, ..FsxOptions::default() };
     let mounted = through_mount(&place, "mount", &options, Caches::Several);
     let node = place.fs.lookup(&place.fs.root().unwrap(), b"f").unwrap();
     run(&options, &[mounted, Box::new(Told::of(&place, node))]);
@@ -104,7 +109,7 @@ fn a_mount_that_bypasses_the_cache_and_the_library_see_the_same() {
     let node = place.fs.create(&place.fs.root().unwrap(), b"f", &NewNode::file(0o600)).unwrap();
     // As long as the file is mapped directly.
     let view = place.fs.direct_view(&node).unwrap();
-    let options = FsxOptions { ops: 3000, seed: 63, threads: 4, ..FsxOptions::default() };
+    let options = FsxOptions { ops: ops(), seed: 63, threads: 4, ..FsxOptions::default() };
     let mounted = through_mount(&place, "mount", &options, Caches::One);
     let report = run(&options, &[mounted, Box::new(Told::of(&place, node))]);
     assert!(report.missing.iter().any(|missing| missing.feature == Feature::MappedWrite));
