@@ -31,7 +31,7 @@ use shuttle::scheduler::{Schedule as ShuttleSchedule, Scheduler, Task, TaskId};
 use crate::trace::{self, Trace, What};
 pub use encoding::DecodeError;
 use encoding::Schedule;
-use strategy::{Chance, Choice, Dice, Follow, Search, Surprise};
+use strategy::{Chance, Choice, Dice, Follow, Reached, Search, Surprise};
 
 /// How far to explore.
 #[derive(Debug, Clone)]
@@ -65,14 +65,7 @@ pub struct Beyond {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            bound: 2,
-            max_schedules: None,
-            max_time: None,
-            beyond: None,
-            stack_bytes: 256 << 10,
-            max_steps: 200_000,
-        }
+        Self { bound: 2, max_schedules: None, max_time: None, beyond: None, stack_bytes: 256 << 10, max_steps: 200_000 }
     }
 }
 
@@ -142,26 +135,20 @@ thread_local! {
 /// Runs `scenario` under every schedule with at most `config.bound` preemptions, then at random if
 /// the configuration says so, and stops at the first failure.
 pub fn explore(config: &Config, scenario: impl Fn() + Send + Sync + 'static) -> Outcome {
-    let (mut outcome, failures) = run(config, Arc::new(scenario), Stop::AtFirstFailure);
+    let (mut outcome, failures) = run(config, &as_scenario(scenario), Stop::AtFirstFailure);
     outcome.failure = failures.into_iter().next();
     outcome
 }
 
 /// Like [`explore`], but goes on after a failure, to the end of the bound. The failures are the
 /// shortest of each class, in the order in which the classes were met; `failure` stays empty.
-pub fn survey(
-    config: &Config,
-    scenario: impl Fn() + Send + Sync + 'static,
-) -> (Outcome, Vec<Failure>) {
-    run(config, Arc::new(scenario), Stop::Never)
+pub fn survey(config: &Config, scenario: impl Fn() + Send + Sync + 'static) -> (Outcome, Vec<Failure>) {
+    run(config, &as_scenario(scenario), Stop::Never)
 }
 
 /// Runs `scenario` once, under `schedule`. `None` when it does not fail.
-pub fn replay(
-    schedule: &str,
-    scenario: impl Fn() + Send + Sync + 'static,
-) -> Result<Option<Failure>, ReplayError> {
-    follow(&Config::default(), encoding::decode(schedule)?, Arc::new(scenario))
+pub fn replay(schedule: &str, scenario: impl Fn() + Send + Sync + 'static) -> Result<Option<Failure>, ReplayError> {
+    follow(&Config::default(), encoding::decode(schedule)?, &as_scenario(scenario))
 }
 
 /// Fails the current run from inside a scenario, without a panic: the run simply ends here.
@@ -243,8 +230,7 @@ impl Driver {
     /// Ends the run before, and prepares the next one. False when there is none.
     fn begin_run(&mut self) -> bool {
         self.end_run();
-        let halted = self.surprise.is_some()
-            || (self.stop == Stop::AtFirstFailure && !self.failures.is_empty());
+        let halted = self.surprise.is_some() || (self.stop == Stop::AtFirstFailure && !self.failures.is_empty());
         let late = self.deadline.is_some_and(|d| Instant::now() >= d);
         if halted || late || self.runs_left == 0 {
             return false;
@@ -290,10 +276,7 @@ impl Driver {
             title: String::new(),
             class,
             message,
-            schedule: encoding::encode(&Schedule {
-                seed: self.seed,
-                path: self.path.clone(),
-            }),
+            schedule: encoding::encode(&Schedule { seed: self.seed, path: self.path.clone() }),
             steps,
             preemptions: self.preemptions,
             trace: Trace::default(),
@@ -324,11 +307,7 @@ impl Driver {
         } else {
             (runnable, able)
         };
-        let choice = Choice {
-            runnable,
-            goes_on,
-            at: self.path.len(),
-        };
+        let choice = Choice { runnable, goes_on, at: self.path.len() };
         let chosen = match &mut self.strategy {
             Strategy::Search(search) => search.choose(&choice),
             Strategy::Chance(chance) => Ok(chance.choose(&choice)),
@@ -361,12 +340,7 @@ impl Scheduler for Handle {
         self.0.borrow_mut().begin_run().then(|| ShuttleSchedule::new(0))
     }
 
-    fn next_task(
-        &mut self,
-        runnable: &[&Task],
-        current: Option<TaskId>,
-        yields: bool,
-    ) -> Option<TaskId> {
+    fn next_task(&mut self, runnable: &[&Task], current: Option<TaskId>, yields: bool) -> Option<TaskId> {
         let number = |id: TaskId| usize::from(id) as u16;
         let mut tasks = [0_u16; 64];
         assert!(runnable.len() <= tasks.len(), "more than 64 tasks can run at once");
@@ -385,12 +359,16 @@ impl Scheduler for Handle {
 
 type Scenario = Arc<dyn Fn() + Send + Sync>;
 
+fn as_scenario(scenario: impl Fn() + Send + Sync + 'static) -> Scenario {
+    Arc::new(scenario)
+}
+
 /// Search, then chance, then the failing schedules again with recording on.
-fn run(config: &Config, scenario: Scenario, stop: Stop) -> (Outcome, Vec<Failure>) {
+fn run(config: &Config, scenario: &Scenario, stop: Stop) -> (Outcome, Vec<Failure>) {
     let mut driver = Driver::new(Strategy::Search(Search::new(0, config.bound)), stop, 0);
     driver.runs_left = config.max_schedules.unwrap_or(u64::MAX);
     driver.deadline = config.max_time.map(|t| Instant::now() + t);
-    let driver = drive(config, driver, &scenario);
+    let driver = drive(config, driver, scenario);
     let Strategy::Search(search) = &driver.strategy else {
         unreachable!("the strategy of a driver does not change");
     };
@@ -398,15 +376,14 @@ fn run(config: &Config, scenario: Scenario, stop: Stop) -> (Outcome, Vec<Failure
         schedules: search.schedules,
         runs: driver.runs,
         bound: search.bound,
-        complete: search.complete,
-        exhausted: search.exhausted,
+        complete: search.reached.is_some(),
+        exhausted: search.reached == Some(Reached::All),
         random: 0,
         failure: None,
     };
     let mut failures = driver.failures;
     if let Some(beyond) = config.beyond
-        && search.complete
-        && !search.exhausted
+        && search.reached == Some(Reached::Bound)
         && (stop == Stop::Never || failures.is_empty())
     {
         let chance = Chance::new(beyond.seed, beyond.changes);
@@ -414,13 +391,13 @@ fn run(config: &Config, scenario: Scenario, stop: Stop) -> (Outcome, Vec<Failure
         driver.runs_left = beyond.max_schedules;
         driver.deadline = Some(Instant::now() + beyond.time);
         driver.failures = failures;
-        let driver = drive(config, driver, &scenario);
+        let driver = drive(config, driver, scenario);
         outcome.random = driver.runs;
         outcome.runs += driver.runs;
         failures = driver.failures;
     }
     for failure in &mut failures {
-        add_trace(config, failure, &scenario);
+        add_trace(config, failure, scenario);
     }
     (outcome, failures)
 }
@@ -429,22 +406,18 @@ fn run(config: &Config, scenario: Scenario, stop: Stop) -> (Outcome, Vec<Failure
 fn add_trace(config: &Config, failure: &mut Failure, scenario: &Scenario) {
     let again = encoding::decode(&failure.schedule)
         .map_err(ReplayError::from)
-        .and_then(|schedule| follow(config, schedule, Arc::clone(scenario)));
+        .and_then(|schedule| follow(config, schedule, scenario));
     match again {
         Ok(Some(same)) if same.class == failure.class => failure.trace = same.trace,
         _ => failure.message.push_str(" (and the schedule does not replay: look for a clock)"),
     }
 }
 
-fn follow(
-    config: &Config,
-    schedule: Schedule,
-    scenario: Scenario,
-) -> Result<Option<Failure>, ReplayError> {
+fn follow(config: &Config, schedule: Schedule, scenario: &Scenario) -> Result<Option<Failure>, ReplayError> {
     let Schedule { seed, path } = schedule;
     let strategy = Strategy::Follow(Follow { path, begun: false });
     trace::start();
-    let driver = drive(config, Driver::new(strategy, Stop::AtFirstFailure, seed), &scenario);
+    let driver = drive(config, Driver::new(strategy, Stop::AtFirstFailure, seed), scenario);
     let trace = trace::stop();
     if driver.surprise.is_some() {
         let at = driver.path.len();
@@ -463,10 +436,7 @@ fn complete_trace(mut trace: Trace, path: &[u16], failure: &Failure) -> Trace {
     if trace.events.is_empty() {
         for run in path.chunk_by(|a, b| a == b) {
             let what = What::Step(format!("runs {} steps", run.len()));
-            trace.events.push(trace::Event {
-                thread: usize::from(run[0]),
-                what,
-            });
+            trace.events.push(trace::Event { thread: usize::from(run[0]), what });
         }
     }
     if !told {
@@ -518,10 +488,7 @@ fn shuttle_config(config: &Config) -> shuttle::Config {
 fn install_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let strategy = Strategy::Follow(Follow {
-            path: Vec::new(),
-            begun: false,
-        });
+        let strategy = Strategy::Follow(Follow { path: Vec::new(), begun: false });
         let driver = Rc::new(RefCell::new(Driver::new(strategy, Stop::AtFirstFailure, 0)));
         shuttle::Runner::new(Handle(driver), shuttle_config(&Config::default())).run(|| {});
         let previous = panic::take_hook();

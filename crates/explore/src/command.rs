@@ -103,10 +103,7 @@ fn bounds(options: &Options) -> Result<Bounds, CommandError> {
     match options.bound {
         None => Ok(Bounds::default()),
         Some(bound) if bound > MAX_BOUND => Err(CommandError::Bound(bound)),
-        Some(bound) => Ok(Bounds {
-            two_threads: bound,
-            three_threads: bound.saturating_sub(1),
-        }),
+        Some(bound) => Ok(Bounds { two_threads: bound, three_threads: bound.saturating_sub(1) }),
     }
 }
 
@@ -141,15 +138,12 @@ fn one(
     out: &mut dyn Write,
 ) -> Result<Status, CommandError> {
     let column = column(protocol, bounds);
-    let chosen = match options.interleaving {
-        Some(number) => Some(column.finding(number).ok_or_else(|| CommandError::NotFound {
-            protocol: protocol.name().to_owned(),
-            number,
-        })?),
-        None => {
-            let listed = protocol.known().listed.first();
-            listed.and_then(|n| column.finding(*n)).or_else(|| column.findings.first())
-        }
+    let chosen = if let Some(number) = options.interleaving {
+        let missing = || CommandError::NotFound { protocol: protocol.name().to_owned(), number };
+        Some(column.finding(number).ok_or_else(missing)?)
+    } else {
+        let listed = protocol.known().listed.first();
+        listed.and_then(|n| column.finding(*n)).or_else(|| column.findings.first())
     };
     if let (Some(path), Some(finding)) = (&options.svg, chosen) {
         fs::write(path, to_svg(&finding.failure))?;

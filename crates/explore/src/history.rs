@@ -26,6 +26,7 @@ use crate::trace::Mode;
 use locks::Words;
 use mm::{Access, Reply};
 use thread::Thread;
+use world::Invariant;
 
 pub use scenario::{SCENARIOS, Scenario};
 pub use table::{Table, table};
@@ -39,6 +40,17 @@ pub struct Known {
     pub listed: &'static [u8],
     /// Those that its steps admit besides; `docs/history.md` says why.
     pub besides: &'static [u8],
+    /// Broken invariants that have no number in the locking model.
+    pub unnumbered: &'static [Invariant],
+}
+
+impl Known {
+    /// All numbers, ascending.
+    pub fn numbers(&self) -> Vec<u8> {
+        let mut all: Vec<u8> = self.listed.iter().chain(self.besides).copied().collect();
+        all.sort_unstable();
+        all
+    }
 }
 
 /// Whether a protocol keeps dirty marks.

@@ -77,10 +77,7 @@ thread_local! {
 pub fn record(thread: usize, what: impl FnOnce() -> What) {
     RECORDER.with_borrow_mut(|recorder| {
         if let Some(trace) = recorder {
-            let event = Event {
-                thread,
-                what: what(),
-            };
+            let event = Event { thread, what: what() };
             trace.events.push(event);
         }
     });

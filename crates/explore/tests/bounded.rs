@@ -12,10 +12,7 @@ use shuttle::sync::{Arc, Condvar, Mutex, RwLock};
 use shuttle::thread;
 
 fn to(bound: u32) -> Config {
-    Config {
-        bound,
-        ..Config::default()
-    }
+    Config { bound, ..Config::default() }
 }
 
 /// Two threads under a mutex and a read-write lock.
@@ -67,12 +64,8 @@ impl Scheduler for Counting {
 #[test]
 fn the_number_of_schedules_is_that_of_an_independent_count() {
     let counts = Rc::new(RefCell::new(HashMap::new()));
-    let scheduler = Counting {
-        inner: DfsScheduler::new(None, false),
-        preemptions: 0,
-        counts: Rc::clone(&counts),
-        begun: false,
-    };
+    let scheduler =
+        Counting { inner: DfsScheduler::new(None, false), preemptions: 0, counts: Rc::clone(&counts), begun: false };
     let total = shuttle::Runner::new(scheduler, shuttle::Config::new()).run(small_model) as u64;
     let counts = counts.borrow();
     assert_eq!(counts.values().sum::<u64>(), total);
@@ -149,10 +142,7 @@ fn a_schedule_of_another_scenario_does_not_fit() {
 
 #[test]
 fn a_loop_that_never_ends_is_a_failure() {
-    let config = Config {
-        max_steps: 500,
-        ..to(0)
-    };
+    let config = Config { max_steps: 500, ..to(0) };
     let failure = explore(&config, || {
         let flag = AtomicUsize::new(0);
         while flag.load(Ordering::SeqCst) == 0 {}
@@ -231,12 +221,7 @@ fn needs_many_preemptions() {
 #[test]
 fn chance_goes_beyond_the_bound_and_its_finding_replays() {
     let config = Config {
-        beyond: Some(Beyond {
-            time: std::time::Duration::from_secs(20),
-            max_schedules: 200_000,
-            seed: 7,
-            changes: 3,
-        }),
+        beyond: Some(Beyond { time: std::time::Duration::from_secs(20), max_schedules: 200_000, seed: 7, changes: 3 }),
         ..to(1)
     };
     let outcome = explore(&config, needs_many_preemptions);
@@ -249,10 +234,7 @@ fn chance_goes_beyond_the_bound_and_its_finding_replays() {
 
 #[test]
 fn the_limit_of_runs_is_kept_and_told() {
-    let config = Config {
-        max_schedules: Some(5),
-        ..to(3)
-    };
+    let config = Config { max_schedules: Some(5), ..to(3) };
     let outcome = explore(&config, small_model);
     assert_eq!((outcome.runs, outcome.complete), (5, false));
 }

@@ -61,8 +61,7 @@ pub(crate) fn decode(text: &str) -> Result<Schedule, DecodeError> {
     let (seed, runs) = match body.split_once('-') {
         Some((head, runs)) => {
             let digits = head.strip_prefix('s').ok_or(DecodeError::Malformed { at: 0 })?;
-            let seed =
-                u64::from_str_radix(digits, 16).map_err(|_| DecodeError::Malformed { at: 1 })?;
+            let seed = u64::from_str_radix(digits, 16).map_err(|_| DecodeError::Malformed { at: 1 })?;
             (seed, runs)
         }
         None => (0, body),

@@ -58,10 +58,17 @@ pub(super) struct Search {
     started: bool,
     /// Runs of this round, the current one included.
     pub schedules: u64,
-    /// The whole space was visited; no bound was in the way.
-    pub exhausted: bool,
-    /// The round of the highest bound is through.
-    pub complete: bool,
+    /// How far the search came, once it is through.
+    pub reached: Option<Reached>,
+}
+
+/// How far a search came that was run to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// The highest bound.
+    Bound,
+    /// All schedules that there are; no bound was in the way.
+    All,
 }
 
 impl Search {
@@ -75,20 +82,22 @@ impl Search {
             closed_some: false,
             started: false,
             schedules: 0,
-            exhausted: false,
-            complete: false,
+            reached: None,
         }
     }
 
     /// Prepares the next run. False when there is none.
     pub fn begin(&mut self) -> bool {
-        if self.complete {
+        if self.reached.is_some() {
             return false;
         }
         if self.started && !self.advance() {
-            self.exhausted = !self.closed_some;
-            if self.exhausted || self.bound == self.limit {
-                self.complete = true;
+            if !self.closed_some {
+                self.reached = Some(Reached::All);
+            } else if self.bound == self.limit {
+                self.reached = Some(Reached::Bound);
+            }
+            if self.reached.is_some() {
                 return false;
             }
             self.bound += 1;
@@ -125,28 +134,21 @@ impl Search {
             self.closed_some = true;
             return Ok(default);
         }
-        let task = match self.nodes.get(self.next_node) {
-            Some(node) => {
-                let task = node.choices[node.chosen];
-                let same = node.at == choice.at
-                    && node.choices.len() == choice.runnable.len()
-                    && node.choices[0] == default
-                    && choice.runnable.contains(&task);
-                if !same {
-                    return Err(Surprise::NotDeterministic);
-                }
-                task
+        let task = if let Some(node) = self.nodes.get(self.next_node) {
+            let task = node.choices[node.chosen];
+            let same = node.at == choice.at
+                && node.choices.len() == choice.runnable.len()
+                && node.choices[0] == default
+                && choice.runnable.contains(&task);
+            if !same {
+                return Err(Surprise::NotDeterministic);
             }
-            None => {
-                let mut choices = vec![default];
-                choices.extend(choice.runnable.iter().filter(|t| **t != default));
-                self.nodes.push(Node {
-                    at: choice.at,
-                    choices,
-                    chosen: 0,
-                });
-                default
-            }
+            task
+        } else {
+            let mut choices = vec![default];
+            choices.extend(choice.runnable.iter().filter(|t| **t != default));
+            self.nodes.push(Node { at: choice.at, choices, chosen: 0 });
+            default
         };
         self.next_node += 1;
         if task != default {

@@ -56,10 +56,7 @@ pub(super) struct Layout {
 impl Layout {
     pub fn of(failure: &Failure) -> Self {
         let trace = &failure.trace;
-        let mut layout = Self {
-            titles: (0..trace.threads()).map(|t| trace.title_of(t)).collect(),
-            ..Self::default()
-        };
+        let mut layout = Self { titles: (0..trace.threads()).map(|t| trace.title_of(t)).collect(), ..Self::default() };
         let mut open: Vec<Bar> = Vec::new();
         for event in &trace.events {
             layout.add(trace, event, &mut open);
@@ -104,30 +101,21 @@ impl Layout {
             }
         };
         let preempts = self.takes_over(trace, thread);
-        self.lines.push(Line {
-            thread,
-            kind,
-            text,
-            preempts,
-        });
+        self.lines.push(Line { thread, kind, text, preempts });
     }
 
     /// Whether the line before belongs to another thread, which was neither waiting nor through.
     fn takes_over(&self, trace: &Trace, thread: usize) -> bool {
         let before = self.lines.len().checked_sub(1).and_then(|at| trace.events.get(at));
-        before.is_some_and(|event| {
-            event.thread != thread && !matches!(event.what, What::Wait { .. } | What::End)
-        })
+        before.is_some_and(|event| event.thread != thread && !matches!(event.what, What::Wait { .. } | What::End))
     }
 
     fn lock(&mut self, name: &str) -> usize {
-        match self.locks.iter().position(|known| known == name) {
-            Some(number) => number,
-            None => {
-                self.locks.push(name.to_owned());
-                self.locks.len() - 1
-            }
-        }
+        let known = self.locks.iter().position(|known| known == name);
+        known.unwrap_or_else(|| {
+            self.locks.push(name.to_owned());
+            self.locks.len() - 1
+        })
     }
 
     fn close(&mut self, open: &mut Vec<Bar>, thread: usize, lock: usize, to: usize) {
@@ -150,22 +138,14 @@ impl Layout {
 
     /// The bar of a lock beside a line of a thread.
     pub fn bar_at(&self, thread: usize, lock: usize, line: usize) -> Option<&Bar> {
-        let here = |bar: &&Bar| {
-            bar.thread == thread && bar.lock == lock && (bar.from..=bar.to).contains(&line)
-        };
+        let here = |bar: &&Bar| bar.thread == thread && bar.lock == lock && (bar.from..=bar.to).contains(&line);
         // A wait may end where the hold begins; the hold is the one to show.
         self.bars.iter().filter(here).max_by_key(|bar| bar.from)
     }
 }
 
 fn bar(thread: usize, lock: usize, from: usize, hold: Hold) -> Bar {
-    Bar {
-        thread,
-        lock,
-        from,
-        to: from,
-        hold,
-    }
+    Bar { thread, lock, from, to: from, hold }
 }
 
 fn mode_name(mode: Mode) -> &'static str {

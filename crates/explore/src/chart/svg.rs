@@ -32,9 +32,7 @@ const INK: &str = "#1f2933";
 const FAINT: &str = "#7b8794";
 const DEFECT: &str = "#c81e1e";
 /// Colours that can also be told apart by those who do not see red and green; red is the defect's.
-const COLOURS: [&str; 8] = [
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#8c6d31", "#5e4fa2", "#7f8c8d",
-];
+const COLOURS: [&str; 8] = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#8c6d31", "#5e4fa2", "#7f8c8d"];
 
 /// A column's place.
 struct Column {
@@ -61,14 +59,7 @@ pub fn to_svg(failure: &Failure) -> String {
     let layout = Layout::of(failure);
     let columns = place_columns(&layout);
     let width = columns.last().map_or(LEFT, |c| c.right) + RIGHT;
-    let mut drawing = Drawing {
-        failure,
-        layout,
-        columns,
-        tops: Vec::new(),
-        width: width.max(560),
-        out: String::new(),
-    };
+    let mut drawing = Drawing { failure, layout, columns, tops: Vec::new(), width: width.max(560), out: String::new() };
     drawing.draw();
     drawing.out
 }
@@ -78,12 +69,7 @@ fn place_columns(layout: &Layout) -> Vec<Column> {
     let place = |thread: usize| {
         let lanes = layout.lanes(thread);
         let text = left + lanes.len() * LANE + 8;
-        let column = Column {
-            left,
-            lanes,
-            text,
-            right: text + TEXT,
-        };
+        let column = Column { left, lanes, text, right: text + TEXT };
         left = column.right + GAP;
         column
     };
@@ -140,12 +126,7 @@ impl Drawing<'_> {
     }
 
     fn footer(&self) -> String {
-        let Failure {
-            preemptions,
-            steps,
-            schedule,
-            ..
-        } = self.failure;
+        let Failure { preemptions, steps, schedule, .. } = self.failure;
         let plural = if *preemptions == 1 { "" } else { "s" };
         format!("Shortest schedule found: {preemptions} preemption{plural}, {steps} steps. Replays as {schedule}")
     }
@@ -194,7 +175,7 @@ impl Drawing<'_> {
             let mut x = 24;
             let y = top + nth * 22;
             for (number, name) in row {
-                self.rect(x, y, 14, 12, colour(*number), "none", 3);
+                self.rect([x, y, 14, 12], colour(*number), "none", 3);
                 self.text(x + 20, y + 10, 12, INK, "normal", name);
                 x += legend_width(name);
             }
@@ -206,7 +187,7 @@ impl Drawing<'_> {
 
     /// The last row of the legend: what the kinds of bars mean.
     fn legend_of_bars(&mut self, y: usize) {
-        self.rect(24, y, 14, 12, FAINT, "none", 3);
+        self.rect([24, y, 14, 12], FAINT, "none", 3);
         self.text(44, y + 10, 12, FAINT, "normal", "held for writing");
         let _ = writeln!(
             self.out,
@@ -226,7 +207,7 @@ impl Drawing<'_> {
     fn heads(&mut self, top: usize) {
         for thread in 0..self.columns.len() {
             let Column { left, right, .. } = self.columns[thread];
-            self.rect(left - 6, top, right - left + 12, 30, "#243b53", "none", 6);
+            self.rect([left - 6, top, right - left + 12, 30], "#243b53", "none", 6);
             let title: String = self.layout.titles[thread].chars().take(FIT).collect();
             self.text(left + 6, top + 20, 14, "#ffffff", "bold", &title);
         }
@@ -241,16 +222,13 @@ impl Drawing<'_> {
             let to = from + rest.iter().take_while(|l| l.thread == thread).count();
             let (top, bottom) = (self.tops[from], self.tops[to]);
             let Column { left, right, .. } = self.columns[thread];
-            self.rect(left - 6, top, right - left + 12, bottom - top, "#f0f4f8", "none", 4);
+            self.rect([left - 6, top, right - left + 12, bottom - top], "#f0f4f8", "none", 4);
             from = to;
         }
         for thread in 0..self.columns.len() {
             let x = self.columns[thread].left - 6;
             let (top, bottom) = (self.tops[0], self.tops[self.tops.len() - 1]);
-            let _ = writeln!(
-                self.out,
-                "<line x1=\"{x}\" y1=\"{top}\" x2=\"{x}\" y2=\"{bottom}\" stroke=\"#d9e2ec\"/>"
-            );
+            let _ = writeln!(self.out, "<line x1=\"{x}\" y1=\"{top}\" x2=\"{x}\" y2=\"{bottom}\" stroke=\"#d9e2ec\"/>");
         }
     }
 
@@ -264,10 +242,10 @@ impl Drawing<'_> {
             let height = bottom.saturating_sub(top).max(6);
             let colour = colour(bar.lock);
             match bar.hold {
-                Hold::Exclusive => self.rect(x, top, BAR, height, colour, colour, 3),
+                Hold::Exclusive => self.rect([x, top, BAR, height], colour, colour, 3),
                 Hold::Shared => {
                     let fill = format!("url(#read{})", bar.lock);
-                    self.rect(x, top, BAR, height, &fill, colour, 3);
+                    self.rect([x, top, BAR, height], &fill, colour, 3);
                 }
                 Hold::Waiting => {
                     let _ = writeln!(
@@ -313,7 +291,7 @@ impl Drawing<'_> {
     fn defect(&mut self, line: &Line, top: usize, bottom: usize) {
         let Column { text, right, .. } = self.columns[line.thread];
         let (x, width) = (text - 6, right - text + 12);
-        self.rect(x, top + 4, width, bottom - top - 6, DEFECT, DEFECT, 6);
+        self.rect([x, top + 4, width, bottom - top - 6], DEFECT, DEFECT, 6);
         for (nth, part) in wrap_line(line).iter().enumerate() {
             self.text(text + 6, top + 22 + nth * ROW, 12, "#ffffff", "bold", part);
         }
@@ -338,11 +316,8 @@ impl Drawing<'_> {
             }
             let y = self.tops[number];
             let (from, to) = (&self.columns[before.thread], &self.columns[line.thread]);
-            let (x1, x2, tip) = if from.left < to.left {
-                (from.text, to.left - 8, -7_i64)
-            } else {
-                (from.right + 4, to.right + 8, 7)
-            };
+            let (x1, x2, tip) =
+                if from.left < to.left { (from.text, to.left - 8, -7_i64) } else { (from.right + 4, to.right + 8, 7) };
             let wing = x2 as i64 + tip;
             let (up, down) = (y - 4, y + 4);
             let preempts = line.preempts;
@@ -354,13 +329,13 @@ impl Drawing<'_> {
             );
             if preempts {
                 let (left, right) = (from.right - 62, from.right + 4);
-                self.rect(left, y - 8, right - left, 16, "#ffffff", "#486581", 8);
+                self.rect([left, y - 8, right - left, 16], "#ffffff", "#486581", 8);
                 self.text(left + 7, y + 4, 10, "#486581", "normal", "preempted");
             }
         }
     }
 
-    fn rect(&mut self, x: usize, y: usize, w: usize, h: usize, fill: &str, stroke: &str, round: usize) {
+    fn rect(&mut self, [x, y, w, h]: [usize; 4], fill: &str, stroke: &str, round: usize) {
         let _ = writeln!(
             self.out,
             "<rect x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{h}\" rx=\"{round}\" fill=\"{fill}\" stroke=\"{stroke}\"/>"

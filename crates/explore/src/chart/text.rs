@@ -30,11 +30,8 @@ pub fn to_text(failure: &Failure) -> String {
         let _ = writeln!(out, "  {}  {lock}", letter(number));
     }
     let _ = writeln!(out, "  Upper case: held for writing. Lower case: for reading. Dot: waiting. *: preemption.");
-    let _ = writeln!(
-        out,
-        "\n{} preemptions, {} steps. Replay: {}",
-        failure.preemptions, failure.steps, failure.schedule
-    );
+    let _ =
+        writeln!(out, "\n{} preemptions, {} steps. Replay: {}", failure.preemptions, failure.steps, failure.schedule);
     out
 }
 

@@ -45,10 +45,7 @@ impl Protocol for Daxle {
     }
 
     fn known(&self) -> Known {
-        Known {
-            listed: &[],
-            besides: &[],
-        }
+        Known { listed: &[], besides: &[], unnumbered: &[] }
     }
 
     fn fault(&self, thread: &Thread, access: Access, index: usize) -> Reply {

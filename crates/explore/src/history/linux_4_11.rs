@@ -38,10 +38,7 @@ impl Protocol for Linux411 {
     }
 
     fn known(&self) -> Known {
-        Known {
-            listed: &[12],
-            besides: &[11],
-        }
+        Known { listed: &[12], besides: &[11], unnumbered: &[] }
     }
 
     fn fault(&self, thread: &Thread, access: Access, index: usize) -> Reply {

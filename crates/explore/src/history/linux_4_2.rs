@@ -19,7 +19,7 @@
 use super::locks::{Lock, Words};
 use super::mm::{self, Access, Reply};
 use super::thread::{Thread, Zeroing};
-use super::world::{Extent, Pte};
+use super::world::{Extent, Invariant, Pte};
 use super::{Known, Marks, Protocol};
 use crate::trace::Mode;
 
@@ -40,10 +40,7 @@ impl Protocol for Linux42 {
     }
 
     fn known(&self) -> Known {
-        Known {
-            listed: &[10, 11, 18],
-            besides: &[2, 12],
-        }
+        Known { listed: &[10, 11, 18], besides: &[2, 12], unnumbered: &[Invariant::WriteStays] }
     }
 
     fn fault(&self, thread: &Thread, access: Access, index: usize) -> Reply {

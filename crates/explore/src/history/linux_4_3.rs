@@ -14,6 +14,7 @@ use super::linux_4_2;
 use super::locks::{Lock, Words};
 use super::mm::{self, Access, Reply};
 use super::thread::{Thread, Zeroing};
+use super::world::Invariant;
 use super::{Known, Marks, Protocol};
 use crate::trace::Mode;
 
@@ -34,10 +35,7 @@ impl Protocol for Linux43 {
     }
 
     fn known(&self) -> Known {
-        Known {
-            listed: &[9, 10],
-            besides: &[2, 11, 12, 18],
-        }
+        Known { listed: &[9, 10], besides: &[2, 11, 12, 18], unnumbered: &[Invariant::WriteStays] }
     }
 
     fn fault(&self, thread: &Thread, access: Access, index: usize) -> Reply {

@@ -20,7 +20,7 @@ use super::linux_4_2;
 use super::locks::{Lock, Words};
 use super::mm::{self, Access, Reply};
 use super::thread::{Thread, Zeroing};
-use super::world::{Extent, Pte};
+use super::world::{Extent, Invariant, Pte};
 use super::{Known, Marks, Protocol};
 use crate::trace::Mode;
 
@@ -50,10 +50,7 @@ impl Protocol for Linux43Rc {
     }
 
     fn known(&self) -> Known {
-        Known {
-            listed: &[1, 2, 3, 4, 5, 7],
-            besides: &[10, 11, 12, 17, 18],
-        }
+        Known { listed: &[1, 2, 3, 4, 5, 7], besides: &[10, 11, 12, 17, 18], unnumbered: &[Invariant::WriteStays] }
     }
 
     fn fault(&self, thread: &Thread, access: Access, index: usize) -> Reply {

@@ -14,6 +14,7 @@ use super::linux_4_3_rc::{self, HoleUnlock};
 use super::locks::Words;
 use super::mm::{self, Access, Reply};
 use super::thread::Thread;
+use super::world::Invariant;
 use super::{Known, Marks, Protocol};
 use crate::trace::Mode;
 
@@ -34,10 +35,7 @@ impl Protocol for Linux43RcPatched {
     }
 
     fn known(&self) -> Known {
-        Known {
-            listed: &[2, 3, 4, 5, 7],
-            besides: &[10, 11, 12, 17, 18],
-        }
+        Known { listed: &[2, 3, 4, 5, 7], besides: &[10, 11, 12, 17, 18], unnumbered: &[Invariant::WriteStays] }
     }
 
     fn fault(&self, thread: &Thread, access: Access, index: usize) -> Reply {

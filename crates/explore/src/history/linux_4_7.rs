@@ -49,10 +49,7 @@ impl Protocol for Linux47 {
     }
 
     fn known(&self) -> Known {
-        Known {
-            listed: &[],
-            besides: &[25],
-        }
+        Known { listed: &[], besides: &[25], unnumbered: &[] }
     }
 
     fn fault(&self, thread: &Thread, access: Access, index: usize) -> Reply {

@@ -72,21 +72,11 @@ const UNWRITTEN: Extent = Extent::Unwritten(0);
 const WRITTEN: Extent = Extent::Written(0);
 
 const fn on(name: &'static str, page: Extent, threads: &'static [&'static [Op]]) -> Scenario {
-    Scenario {
-        name,
-        page,
-        failing: false,
-        threads,
-    }
+    Scenario { name, page, failing: false, threads }
 }
 
 const fn failing(name: &'static str, threads: &'static [&'static [Op]]) -> Scenario {
-    Scenario {
-        name,
-        page: HOLE,
-        failing: true,
-        threads,
-    }
+    Scenario { name, page: HOLE, failing: true, threads }
 }
 
 const PRIVATE: Op = Op::StorePrivate(Caller::Knowing);
@@ -153,7 +143,7 @@ impl Scenario {
         };
         let threads: Vec<String> = self.threads.iter().map(|ops| title_of(ops)).collect();
         let failing = if self.failing { ", get_block fails" } else { "" };
-        format!("page 0 is {page}{failing}; {}", threads.join(" | "))
+        format!("Page 0 is {page}{failing}. {}", threads.join(", beside it: "))
     }
 
     /// The number, in the locking model, of a broken invariant in this scenario.
@@ -191,8 +181,7 @@ impl Scenario {
             for (id, ops) in self.threads.iter().enumerate() {
                 trace::title(id, || format!("T{}: {}", id + 1, title_of(ops)));
                 let theirs = Arc::clone(&world);
-                let worker =
-                    thread::spawn(move || self.work(protocol, &Thread::new(&theirs, id), id));
+                let worker = thread::spawn(move || self.work(protocol, &Thread::new(&theirs, id), id));
                 world.keep(worker);
             }
         });
@@ -211,11 +200,7 @@ impl Scenario {
     }
 
     /// Explores this scenario under a protocol to the end of the bound.
-    pub fn survey(
-        &'static self,
-        protocol: &'static dyn Protocol,
-        config: &Config,
-    ) -> (Outcome, Vec<Finding>) {
+    pub fn survey(&'static self, protocol: &'static dyn Protocol, config: &Config) -> (Outcome, Vec<Finding>) {
         let (outcome, failures) = bounded::survey(config, move || self.run(protocol));
         let findings = failures.into_iter().map(|f| self.finding(protocol, f)).collect();
         (outcome, findings)
@@ -239,12 +224,7 @@ impl Scenario {
         };
         failure.title = format!("{}\n{what}\n{}", protocol.title(), self.title());
         failure.schedule = format!("{}/{}/{}", protocol.name(), self.name, failure.schedule);
-        Finding {
-            protocol: protocol.name(),
-            scenario: self,
-            interleaving: number,
-            failure,
-        }
+        Finding { protocol: protocol.name(), scenario: self, interleaving: number, failure }
     }
 }
 

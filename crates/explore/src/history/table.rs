@@ -23,10 +23,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self {
-            two_threads: 3,
-            three_threads: 2,
-        }
+        Self { two_threads: 3, three_threads: 2 }
     }
 }
 
@@ -77,12 +74,7 @@ pub fn column(protocol: &'static dyn Protocol, bounds: Bounds) -> Column {
             0..=2 => bounds.two_threads,
             _ => bounds.three_threads,
         };
-        let config = Config {
-            bound,
-            stack_bytes: 64 << 10,
-            max_steps: 5_000,
-            ..Config::default()
-        };
+        let config = Config { bound, stack_bytes: 64 << 10, max_steps: 5_000, ..Config::default() };
         let (outcome, findings) = scenario.survey(protocol, &config);
         column.scenarios += 1;
         column.schedules += outcome.schedules;
@@ -114,6 +106,11 @@ impl Column {
         self.findings.iter().filter_map(|f| f.interleaving).collect()
     }
 
+    /// The finding that has no number and is of this class.
+    fn unnumbered(&self, class: &str) -> Option<&Finding> {
+        self.findings.iter().find(|f| f.interleaving.is_none() && f.failure.class == class)
+    }
+
     /// The finding of one interleaving.
     pub fn finding(&self, number: u8) -> Option<&Finding> {
         self.findings.iter().find(|f| f.interleaving == Some(number))
@@ -131,18 +128,24 @@ impl Table {
         rows
     }
 
-    fn cell(column: &Column, number: u8) -> String {
-        match column.finding(number) {
+    /// What was found besides, by the name of the broken invariant.
+    fn unnumbered(&self) -> Vec<&str> {
+        let found = self.columns.iter().flat_map(|c| c.findings.iter().filter(|f| f.interleaving.is_none()));
+        let mut classes: Vec<&str> = found.map(|f| f.failure.class.as_str()).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        classes
+    }
+
+    fn cell(finding: Option<&Finding>) -> String {
+        match finding {
             Some(f) => format!("{}p {}s", f.failure.preemptions, f.failure.steps),
             None => "-".to_owned(),
         }
     }
 
     fn legend(&self) -> String {
-        let Bounds {
-            two_threads,
-            three_threads,
-        } = self.bounds;
+        let Bounds { two_threads, three_threads } = self.bounds;
         format!(
             "2p 31s: found; the shortest schedule has 2 preemptions and 31 steps. -: none in the schedules \
              at the foot of the column, which are all with at most {two_threads} preemptions ({three_threads} where \
@@ -155,19 +158,27 @@ impl Table {
         let mut out = String::new();
         let names: Vec<&str> = self.columns.iter().map(|c| c.protocol).collect();
         let width = names.iter().map(|n| n.len()).max().unwrap_or(0).max(9) + 2;
-        let _ = write!(out, "{:<12}", "interleaving");
+        let first = self.unnumbered().iter().map(|class| class.len()).max().unwrap_or(0).max(14);
+        let _ = write!(out, "{:<first$}", "interleaving");
         for name in &names {
             let _ = write!(out, "{name:>width$}");
         }
         out.push('\n');
         for number in self.rows() {
-            let _ = write!(out, "{number:<12}");
+            let _ = write!(out, "{number:<first$}");
             for column in &self.columns {
-                let _ = write!(out, "{:>width$}", Self::cell(column, number));
+                let _ = write!(out, "{:>width$}", Self::cell(column.finding(number)));
             }
             out.push('\n');
         }
-        let _ = write!(out, "{:<12}", "schedules");
+        for class in self.unnumbered() {
+            let _ = write!(out, "{class:<first$}");
+            for column in &self.columns {
+                let _ = write!(out, "{:>width$}", Self::cell(column.unnumbered(class)));
+            }
+            out.push('\n');
+        }
+        let _ = write!(out, "{:<first$}", "schedules");
         for column in &self.columns {
             let _ = write!(out, "{:>width$}", column.schedules);
         }
@@ -194,7 +205,14 @@ impl Table {
         for number in self.rows() {
             let _ = write!(out, "| {number}. {} |", interleaving(number));
             for column in &self.columns {
-                let _ = write!(out, " {} |", Self::cell(column, number));
+                let _ = write!(out, " {} |", Self::cell(column.finding(number)));
+            }
+            out.push('\n');
+        }
+        for class in self.unnumbered() {
+            let _ = write!(out, "| {class} (no number) |");
+            for column in &self.columns {
+                let _ = write!(out, " {} |", Self::cell(column.unnumbered(class)));
             }
             out.push('\n');
         }
@@ -209,10 +227,7 @@ impl Table {
     /// JSON for programs. The form: `bounds`, and `protocols`, each with its `findings`.
     pub fn json(&self) -> String {
         let protocols = self.columns.iter().map(JsonColumn::of).collect();
-        let table = JsonTable {
-            bounds: self.bounds,
-            protocols,
-        };
+        let table = JsonTable { bounds: self.bounds, protocols };
         serde_json::to_string_pretty(&table).unwrap_or_else(|_| unreachable!("strings and numbers only"))
     }
 }

@@ -11,9 +11,7 @@ use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
 use shuttle::thread::JoinHandle;
 
 use super::locks::{Lock, Tid};
-use super::world::{
-    Entry, Extent, Invariant, PAGES, Pte, State, Store, Violation, Way, broken, name_of,
-};
+use super::world::{Entry, Extent, Invariant, PAGES, Pte, State, Store, Violation, Way, broken, name_of};
 use crate::bounded::{fail, set_uninterrupted};
 use crate::trace::{self, Mode, What};
 
@@ -49,11 +47,7 @@ pub(super) struct World {
 impl World {
     pub fn new(state: State) -> Arc<Self> {
         let wakers = state.ptes.iter().map(|_| Condvar::new()).collect();
-        Arc::new(Self {
-            state: Mutex::new(state),
-            wakers,
-            workers: Mutex::new(Vec::new()),
-        })
+        Arc::new(Self { state: Mutex::new(state), wakers, workers: Mutex::new(Vec::new()) })
     }
 
     /// Keeps the handle of a thread: a thread whose handle is gone is not waited for.
@@ -72,10 +66,7 @@ pub struct Thread {
 
 impl Thread {
     pub(super) fn new(world: &Arc<World>, id: Tid) -> Self {
-        Self {
-            world: Arc::clone(world),
-            id,
-        }
+        Self { world: Arc::clone(world), id }
     }
 
     fn enter(&self) -> MutexGuard<'_, State> {
@@ -133,10 +124,7 @@ impl Thread {
         while !guard.locks.take(lock, mode, self.id) {
             let words = guard.words;
             if !std::mem::replace(&mut told, true) {
-                trace::record(self.id, || What::Wait {
-                    lock: lock.name(words),
-                    mode,
-                });
+                trace::record(self.id, || What::Wait { lock: lock.name(words), mode });
             }
             if let Some(circle) = guard.locks.circle(self.id) {
                 let result = guard.circle(&circle);
@@ -147,10 +135,7 @@ impl Thread {
             guard = woken.unwrap_or_else(|_| unreachable!("no step panics"));
         }
         let words = guard.words;
-        trace::record(self.id, || What::Take {
-            lock: lock.name(words),
-            mode,
-        });
+        trace::record(self.id, || What::Take { lock: lock.name(words), mode });
         self.wake(&guard, lock);
         let result = look(&mut guard);
         self.leave(guard, Ok(result))
@@ -169,9 +154,7 @@ impl Thread {
                 return state.bad_unlock(lock, bad);
             }
             let words = state.words;
-            trace::record(self.id, || What::Release {
-                lock: lock.name(words),
-            });
+            trace::record(self.id, || What::Release { lock: lock.name(words) });
             self.wake(state, lock);
             Ok(())
         });
@@ -344,10 +327,7 @@ impl Thread {
                 let free = state.locks.take(Lock::Page(page), Mode::Exclusive, self.id);
                 debug_assert!(free, "a new page is locked by nobody");
                 let words = state.words;
-                trace::record(self.id, || What::Take {
-                    lock: Lock::Page(page).name(words),
-                    mode: Mode::Exclusive,
-                });
+                trace::record(self.id, || What::Take { lock: Lock::Page(page).name(words), mode: Mode::Exclusive });
                 Ok((page, true))
             });
             if made || self.lock_page(page) {

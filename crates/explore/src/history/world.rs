@@ -9,6 +9,8 @@
 //! has a slot per thread: each thread stores into its own slot, and therefore no store may ever make
 //! another one vanish.
 
+use std::fmt::Write as _;
+
 use super::locks::{BadUnlock, Lock, Locks, Tid, Words};
 
 /// Pages of the file.
@@ -284,11 +286,7 @@ impl State {
 
     /// A block for `page`, all zeros. (What a block held before is not what these models are about.)
     pub fn new_block(&mut self, page: usize) -> usize {
-        self.blocks.push(Block {
-            owner: Some(page),
-            content: [0; SLOTS],
-            durable: [0; SLOTS],
-        });
+        self.blocks.push(Block { owner: Some(page), content: [0; SLOTS], durable: [0; SLOTS] });
         self.blocks.len() - 1
     }
 
@@ -490,7 +488,7 @@ impl State {
             return broken(Invariant::NoSelfWait, message);
         }
         for (tid, lock) in &circle[1..] {
-            message.push_str(&format!(", {} waits for {}", name_of(*tid), name(lock)));
+            let _ = write!(message, ", {} waits for {}", name_of(*tid), name(lock));
         }
         let has = |wanted: fn(Lock) -> bool| circle.iter().any(|(_, lock)| wanted(*lock));
         let invariant = if has(|lock| matches!(lock, Lock::Page(_))) {
