@@ -66,7 +66,8 @@ impl Step {
         match status {
             None => {
                 clean::end_all();
-                let _ = child.wait();
+                // Not `wait`: a process that the kernel does not let go of must not hold us.
+                let _ = child.try_wait();
                 Err(format!("{}: still running after {seconds} s, ended", self.name))
             }
             Some(status) if !status.success() => Err(format!("{}: {status} after {seconds} s", self.name)),
