@@ -131,3 +131,12 @@ fn a_table_has_the_same_findings_in_all_its_forms() {
     }
     assert!(table.text().contains("at most 1 preemptions"));
 }
+
+#[test]
+fn the_table_in_the_docs_is_that_of_today() {
+    let text = include_str!("../../../docs/history.md");
+    let (_, rest) = text.split_once("<!-- generated: history -->\n").expect("the table begins");
+    let (table, _) = rest.split_once("<!-- end -->").expect("the table ends");
+    let today = explore::history::table(&PROTOCOLS, Bounds::default()).markdown();
+    assert!(table.trim() == today.trim(), "docs/history.md is out of date: daxle explore --all --markdown");
+}

@@ -4,7 +4,7 @@
 //! itself is explored by its own tests; what is shown here is that the *protocol* holds.
 //!
 //! # Lock rules
-//! - Inode (exclusive) > Invalidate (exclusive): truncate and punch. Inode (exclusive) alone: write(2).
+//! - Inode (exclusive) > Invalidate (exclusive): truncate, punch, and the publication of a write.
 //! - Invalidate (shared) > Entry: every fault, and never Inode.
 //! - Entry > Transaction: the block map is asked, and changed, under the entry lock. A new block is
 //!   zeroed inside the transaction; fault code never zeroes.
@@ -14,16 +14,18 @@
 //!   frees the blocks.
 //! - No reply says that something is locked. A private copy is mapped under the entry.
 //! - Dirty and writable change together under the entry; clean is: write-protect, flush, clear.
-//! - write(2) allocates, then invalidates (waiting for the entry), then copies holding Inode only.
+//! - write(2) copies holding Inode only: in place where there is data; for a hole into a block that
+//!   nobody sees yet, which is put into the map afterwards, under Invalidate.
 //!
 //! # What it relies on
-//! Information flows one way: block map, entry, translation. Who changes the map invalidates
-//! afterwards; who reads it holds the entry, so the invalidation waits for him.
+//! Information flows one way: block map, entry, translation. Who takes something out of the map, or
+//! puts data into it, holds Invalidate, so that no fault is under way; who fills a hole with zeros in
+//! a fault holds the entry, and revokes translations of zeros before the block is in the map.
 
 use super::linux_4_11::write_back;
 use super::locks::{Lock, Words};
 use super::mm::{self, Access, Reply};
-use super::thread::{Discard, Thread, Zeroing};
+use super::thread::{Thread, Zeroing};
 use super::world::{Entry, Extent, Pte};
 use super::{Known, Protocol};
 use crate::trace::Mode;
@@ -82,12 +84,8 @@ impl Protocol for Daxle {
 
     fn write(&self, thread: &Thread, index: usize, value: u32) {
         thread.lock(Lock::Inode, Mode::Exclusive);
-        if thread.allocate(index, Zeroing::Inside).is_ok() {
-            thread.lock_entry(index);
-            thread.discard_entry(index, Discard::KeepDirty);
-            revoke_zeros(thread, index);
-            thread.unlock_entry(index);
-            thread.copy_in(index, value);
+        if let Ok(extent) = thread.look_up(index) {
+            write_to(thread, index, extent, value);
             thread.written(index, value);
         }
         thread.unlock(Lock::Inode, Mode::Exclusive);
@@ -104,20 +102,20 @@ impl Protocol for Daxle {
 
 /// The fault, with the entry locked by the caller.
 fn under_entry(thread: &Thread, access: Access, index: usize) -> Reply {
-    let asked = match access {
-        Access::Write => thread.allocate(index, Zeroing::Inside),
-        Access::Read | Access::Private => thread.look_up(index),
-    };
+    let mut asked = thread.look_up(index);
+    if access == Access::Write && matches!(asked, Ok(Extent::Hole | Extent::Unwritten(_))) {
+        revoke_zeros(thread, index);
+        asked = thread.allocate(index, Zeroing::Inside);
+    }
     let Ok(extent) = asked else {
         return Reply::Sigbus;
     };
-    match (access, extent.block()) {
+    match (access, extent) {
         (Access::Private, _) => {
             thread.map(index, Pte::Private);
             Reply::DoneCow
         }
-        (_, Some(block)) if extent != Extent::Unwritten(block) => {
-            revoke_zeros(thread, index);
+        (_, Extent::Written(block)) => {
             thread.publish(index, block, access == Access::Write);
             Reply::NoPage
         }
@@ -129,21 +127,64 @@ fn under_entry(thread: &Thread, access: Access, index: usize) -> Reply {
     }
 }
 
-/// Removes translations to zeros that a block is about to take the place of.
+/// Removes translations to zeros, before a block appears behind them. After would be too late: write(2)
+/// could find the block, copy into it and return, while somebody still saw zeros.
 fn revoke_zeros(thread: &Thread, index: usize) {
     thread.lock(Lock::ReverseMap, Mode::Exclusive);
     thread.zap(index..index + 1);
     thread.unlock(Lock::ReverseMap, Mode::Exclusive);
 }
 
-/// Entries, then translations, and then, in a transaction, the blocks.
-fn remove(thread: &Thread, pages: std::ops::Range<usize>) {
+/// write(2) by what stands at the place. The inode is locked by the caller, so no block leaves it.
+fn write_to(thread: &Thread, index: usize, extent: Extent, value: u32) {
+    match extent {
+        Extent::Written(_) => thread.copy_in(index, value),
+        Extent::Hole => {
+            let block = thread.copy_aside(index, value);
+            if !publish(thread, index, block) {
+                thread.copy_in(index, value);
+            }
+        }
+        Extent::Unwritten(_) => {
+            thread.lock(Lock::Invalidate, Mode::Exclusive);
+            invalidate(thread, index..index + 1);
+            let completed = thread.allocate(index, Zeroing::Inside);
+            thread.unlock(Lock::Invalidate, Mode::Exclusive);
+            if completed.is_ok() {
+                thread.copy_in(index, value);
+            }
+        }
+    }
+}
+
+/// Puts a block that holds the data into a hole. False when a fault has filled the hole meanwhile; the
+/// reserved block goes back then.
+fn publish(thread: &Thread, index: usize, block: usize) -> bool {
+    thread.lock(Lock::Invalidate, Mode::Exclusive);
+    let still_hole = thread.look_up(index) == Ok(Extent::Hole);
+    if still_hole {
+        invalidate(thread, index..index + 1);
+        thread.lock(Lock::Transaction, Mode::Exclusive);
+        thread.put_into_map(index, block);
+        thread.unlock(Lock::Transaction, Mode::Exclusive);
+    }
+    thread.unlock(Lock::Invalidate, Mode::Exclusive);
+    still_hole
+}
+
+/// Entries, then translations. Invalidate is held exclusively, so that none comes back.
+fn invalidate(thread: &Thread, pages: std::ops::Range<usize>) {
     for index in pages.clone() {
         thread.lock_entry(index);
         thread.set_entry(index, Entry::None);
         thread.unlock_entry(index);
     }
-    mm::unmap(thread, pages.clone());
+    mm::unmap(thread, pages);
+}
+
+/// Entries and translations, and then, in a transaction, the blocks.
+fn remove(thread: &Thread, pages: std::ops::Range<usize>) {
+    invalidate(thread, pages.clone());
     thread.lock(Lock::Transaction, Mode::Exclusive);
     thread.free(pages);
     thread.unlock(Lock::Transaction, Mode::Exclusive);

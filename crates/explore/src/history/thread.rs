@@ -479,6 +479,28 @@ impl Thread {
         });
     }
 
+    /// write(2) copies into a reserved block, which is in no map yet; its number.
+    pub fn copy_aside(&self, index: usize, value: u32) -> usize {
+        self.step(|state| {
+            let block = state.new_block(index);
+            state.blocks[block].owner = None;
+            state.blocks[block].content[self.id] = value;
+            state.blocks[block].durable[self.id] = value;
+            self.says(|| format!("write(2) copies {value} into reserved block {block}"));
+            Ok(block)
+        })
+    }
+
+    /// Puts a reserved block into the map, where there is a hole. The transaction is the caller's.
+    pub fn put_into_map(&self, index: usize, block: usize) {
+        self.step(|state| {
+            state.blocks[block].owner = Some(index);
+            state.extents[index] = Extent::Written(block);
+            self.says(|| format!("page {index} of the block map := block {block}"));
+            Ok(())
+        });
+    }
+
     /// write(2) is about to return: its data counts as stored.
     pub fn written(&self, index: usize, value: u32) {
         let way = Way::Write;
