@@ -6,12 +6,15 @@
 //! 1. `Invalidate`, shared: the size and the block map cannot shrink while the fault uses them.
 //! 2. The window and the size are looked at.
 //! 3. `Entry`: from here on the region is ours.
-//! 4. The block map is asked, for the first time. A store to a hole or an unwritten block lets the
-//!    file system allocate and zero, in one transaction, which ends before step 5.
-//! 5. `ReverseMap`, shared, and each `Window`: stale translations of zeros go from all other windows;
+//! 4. The block map is asked, for the first time. For a store to a hole or an unwritten block,
+//!    translations of zeros go from all windows, and only then the file system allocates and zeroes, in
+//!    one transaction, which ends before step 5. In the other order a write call could find the block,
+//!    copy into it and return, while a window still showed zeros.
+//! 5. `ReverseMap`, shared, and each `Window`: what else is stale goes from all other windows;
 //!    the slot is changed (dirty before writable); the translation is installed.
 //!
-//! When a step fails: before 4 nothing has happened. In 4 the file system undoes its own, or the block
+//! When a step fails: before 4 nothing has happened. In 4, if zeros could not be revoked, the map is as it
+//! was and the slot still names them; if the allocation fails, the file system undoes its own, or the block
 //! stays, written with zeros, as if the store had come and stored a zero. In 5, if a stale translation
 //! could not be revoked, the slot still names it and nobody was given a way to store to the block; if
 //! the installation fails, what it left is revoked, or else the slot names it as suspect. An absent
@@ -180,7 +183,7 @@ impl Dax {
             }
             let plan = match self.plan_huge(held, map, slot, &request)? {
                 Some(plan) => plan,
-                None => self.plan(held, map, &request)?,
+                None => self.plan(held, file, map, slot, &request)?,
             };
             self.publish(held, file, slot, &request, &plan)?;
             Ok(Served { pages: plan.pages, kind: plan.kind })
@@ -191,7 +194,9 @@ impl Dax {
     fn plan(
         &self,
         held: &mut Held<'_, level::Entry>,
+        file: &FileDax,
         map: &dyn BlockMap,
+        slot: &mut Slot,
         request: &Request,
     ) -> Result<Plan, FaultError> {
         let page = request.page;
@@ -202,16 +207,45 @@ impl Dax {
             (Access::Read, _) => (run, FaultKind::HoleRead),
             (_, RunState::Written(_)) => (run, FaultKind::WrittenWrite),
             (_, RunState::Unwritten(_)) => {
+                self.uncover(held, file, slot, &(page..run.end()))?;
                 let run = map.get_block_for_write(held, page, run.pages)?;
                 (run, FaultKind::UnwrittenWrite)
             }
             (_, RunState::Hole) => {
                 let pages = ahead(request.ahead.new_pages).min(run.pages);
+                self.uncover(held, file, slot, &(page..page + pages))?;
                 let run = map.get_block_for_write(held, page, pages)?;
                 (run, FaultKind::HoleWrite)
             }
         };
         self.plan_for(request, &run, kind)
+    }
+
+    /// Takes translations of zeros away from all windows, the faulting one among them, before a block can
+    /// appear behind them. Where blocks come in units of 2 MiB, one appears behind the whole region.
+    fn uncover(
+        &self,
+        held: &mut Held<'_, level::Entry>,
+        file: &FileDax,
+        slot: &mut Slot,
+        pages: &Range<u64>,
+    ) -> Result<(), FaultError> {
+        let region = pages.start / REGION_PAGES;
+        let units = self.pool.page_size() > PAGE_BYTES;
+        let bits = if units { Bits512::ALL } else { Bits512::of_region(region, pages) };
+        let zeros = slot.pages().zero.common(&bits);
+        for run in zeros.runs() {
+            let first = region * REGION_PAGES;
+            self.counters.revocations.add(1);
+            file.revoke(held, &(first + run.start..first + run.end), PrivateCopies::Keep, Becomes::Trap)?;
+        }
+        // What may be translated to a block as well stays named.
+        let gone = zeros.without(&slot.pages().present);
+        if !gone.is_empty() {
+            let span = if gone == Bits512::ALL { Span::Region } else { Span::Pages };
+            slot.apply(Event::Drop, span, &gone);
+        }
+        Ok(())
     }
 
     /// If the region is one piece of 2 MiB, and nothing of it is translated page by page, the plan to

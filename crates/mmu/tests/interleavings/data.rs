@@ -15,6 +15,7 @@ interleavings! {
     i10_two_write_faults_on_an_unwritten_page_keep_both_stores: Deep;
     i10_two_private_write_faults_keep_both_stores: Deep;
     i11_a_read_fault_leaves_no_zeros_over_a_new_block: Deep;
+    i12_a_write_call_onto_a_fresh_block_is_seen_through_every_mapping: Deep;
     i12_a_write_call_into_a_hole_is_seen_through_the_mapping: Deep;
     i13_huge_zeros_do_not_survive_a_write_call: Huge;
     i14_small_zeros_do_not_survive_a_larger_write_fault: Deep;
@@ -109,6 +110,25 @@ fn i12_a_write_call_into_a_hole_is_seen_through_the_mapping<S: Subject>() {
     ]);
     assert_eq!((map.load(3).byte(), map.load(4).byte()), (7, 8));
     assert_sound(&file, &[&map]);
+}
+
+fn i12_a_write_call_onto_a_fresh_block_is_seen_through_every_mapping<S: Subject>() {
+    let (file, a, b) = set_up(|| {
+        let file = with_hole::<S>(1);
+        let a = Mapping::new(&file, SharedWrite, 0..1);
+        let b = Mapping::new(&file, SharedRead, 0..1);
+        b.load(3).byte();
+        (file, a, b)
+    });
+    together(vec![
+        body!(a => a.store(0, 1).done()),
+        body!(file, b => {
+            file.write(3, &[7]);
+            assert_eq!(b.load(3).byte(), 7);
+        }),
+    ]);
+    assert_eq!((b.load(0).byte(), b.load(3).byte()), (1, 7));
+    assert_sound(&file, &[&a, &b]);
 }
 
 fn i13_huge_zeros_do_not_survive_a_write_call<S: Subject>() {
