@@ -15,8 +15,26 @@ fn open(place: &Place, name: &str) -> File {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(place.path(name)).unwrap()
 }
 
-fn map(file: &File, len: u64) -> Mapping {
-    Mapping::of_file(file.as_fd(), len, Protection::ReadWrite).unwrap()
+/// A mapping that is synced before it goes. The server is in this process: `munmap` would hold the lock of the address
+/// space while it waits for the server to write dirty pages, and a page fault of the server would wait for that lock.
+struct Synced(Mapping);
+
+impl std::ops::Deref for Synced {
+    type Target = Mapping;
+
+    fn deref(&self) -> &Mapping {
+        &self.0
+    }
+}
+
+impl Drop for Synced {
+    fn drop(&mut self) {
+        self.0.sync_range(0, self.0.len()).unwrap();
+    }
+}
+
+fn map(file: &File, len: u64) -> Synced {
+    Synced(Mapping::of_file(file.as_fd(), len, Protection::ReadWrite).unwrap())
 }
 
 #[test]
@@ -40,19 +58,32 @@ fn stores_through_a_shared_mapping_reach_the_file() {
     assert!(after.blocks() > before.blocks() && after.modified().unwrap() > before.modified().unwrap());
 }
 
+/// Names the file for the process that `closing_a_mapping_without_msync_loses_nothing` starts.
+const CHILD_FILE: &str = "DAXLE_TEST_CHILD_FILE";
+
 #[test]
-fn writes_show_in_a_mapping_and_closing_without_msync_loses_nothing() {
+fn child_that_stores_and_ends_without_msync() {
+    let Some(path) = std::env::var_os(CHILD_FILE) else { return };
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mapping = Mapping::of_file(file.as_fd(), 12 << 10, Protection::ReadWrite).unwrap();
+    assert!(mapping.equal(0, &pattern(10_000, 1)));
+    file.write_all_at(b"new", 4094).unwrap();
+    assert!(mapping.equal(4094, b"new"));
+    mapping.write(9000, b"late");
+}
+
+#[test]
+fn closing_a_mapping_without_msync_loses_nothing() {
     let place = Place::new();
     let file = open(&place, "f");
     file.write_all_at(&pattern(10_000, 1), 0).unwrap();
-    {
-        let mapping = map(&file, 12 << 10);
-        assert!(mapping.equal(0, &pattern(10_000, 1)));
-        file.write_all_at(b"new", 4094).unwrap();
-        assert!(mapping.equal(4094, b"new"));
-        mapping.write(9000, b"late");
-    }
     drop(file);
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_stores_and_ends_without_msync"])
+        .env(CHILD_FILE, place.path("f"))
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", common::text(&child.stdout));
     let flags = OFlags::DIRECT.bits() as i32;
     let direct = OpenOptions::new().read(true).custom_flags(flags).open(place.path("f")).unwrap();
     let mut bytes = vec![0; 4096];

@@ -55,6 +55,18 @@ impl DirView {
     }
 }
 
+impl Drop for OpenFile {
+    /// Where a FUSE file system is served by this very process, unmapping dirty pages can hang: `munmap` holds the lock of
+    /// the address space while it waits for the server to write them, and the server's own page faults wait for that lock.
+    fn drop(&mut self) {
+        const FUSE_SUPER_MAGIC: i64 = 0x6573_5546;
+        let on_fuse = rustix::fs::fstatfs(&self.file).is_ok_and(|facts| facts.f_type == FUSE_SUPER_MAGIC);
+        if let (true, Ok(mapping)) = (on_fuse, &self.mapping) {
+            let _ = mapping.sync_range(0, mapping.len());
+        }
+    }
+}
+
 impl OpenFile {
     fn open(path: &Path, mapping_bytes: u64) -> io::Result<OpenFile> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
