@@ -28,6 +28,8 @@ pub enum Command {
     Umount(c::umount::Args),
     /// Tell what a pool is and how full
     Info(c::info::Args),
+    /// Look for damage in a pool; changes nothing
+    Check(c::check::Args),
     /// List files in a pool
     Ls(c::ls::Args),
     /// Tell all about files in a pool
@@ -42,6 +44,12 @@ pub enum Command {
     Rm(c::rm::Args),
     /// Rename or move files inside a pool
     Mv(c::mv::Args),
+    /// Try it: make a pool, mount it, map files, take faults, kill a writer, recover, check
+    Demo(c::demo::Args),
+    /// Random operations on one file through several views, against an array of bytes
+    Fsx(c::fsx::Args),
+    /// Measure the same work on library, mapping, mount and any directory
+    Bench(c::bench::Args),
     /// Print the order of the locks
     Locks(c::locks::Args),
     /// Explore interleavings of fault protocols, Linux's historical ones and Daxle's
@@ -56,6 +64,7 @@ impl Command {
             Command::Mount(args) => args.run(),
             Command::Umount(args) => args.run(),
             Command::Info(args) => args.run(),
+            Command::Check(args) => args.run(),
             Command::Ls(args) => args.run(),
             Command::Stat(args) => args.run(),
             Command::Cat(args) => args.run(),
@@ -63,6 +72,9 @@ impl Command {
             Command::Mkdir(args) => args.run(),
             Command::Rm(args) => args.run(),
             Command::Mv(args) => args.run(),
+            Command::Demo(args) => args.run(),
+            Command::Fsx(args) => args.run(),
+            Command::Bench(args) => args.run(),
             Command::Locks(args) => args.run(),
             Command::Explore(args) => args.run(),
         }

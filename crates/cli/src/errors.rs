@@ -84,6 +84,20 @@ impl From<FsError> for Failure {
     }
 }
 
+impl From<daxle::Error> for Failure {
+    fn from(error: daxle::Error) -> Failure {
+        let text = error.to_string();
+        match error {
+            daxle::Error::Pool(error) => error.into(),
+            daxle::Error::Path { source, .. } | daxle::Error::Operation { source, .. } => {
+                Failure { message: text, ..Failure::from(source) }
+            }
+            daxle::Error::Map(_) if !daxle::Mapping::is_possible() => Failure::new(Exit::NoUserfaultfd, text),
+            _ => Failure::new(Exit::Other, text),
+        }
+    }
+}
+
 impl From<FaultError> for Failure {
     fn from(error: FaultError) -> Failure {
         match error {

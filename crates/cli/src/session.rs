@@ -164,6 +164,14 @@ fn no_pool(path: &Path, why: &str) -> Failure {
     Failure::new(Exit::NoPool, format!("{path} is no Daxle pool: {why}; make one with `daxle create POOL --size 1G`"))
 }
 
+/// An error if this is no pool at all, or one of a newer version; damage is not looked at.
+pub fn demand_pool(memory: &dyn Pool, path: &Path) -> Result<()> {
+    match superblock(memory, path) {
+        Err(failure) if matches!(failure.exit, Exit::NoPool | Exit::NewerFormat) => Err(failure),
+        _ => Ok(()),
+    }
+}
+
 /// Reads and checks the superblock.
 pub fn superblock(memory: &dyn Pool, path: &Path) -> Result<Superblock> {
     let read = |at: u64| {

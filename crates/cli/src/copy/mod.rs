@@ -21,7 +21,7 @@ use engine::types::{Kind, Timestamp};
 
 pub use host::HostTree;
 pub use pool_side::PoolTree;
-pub use progress::Progress;
+pub use progress::{Progress, Spinner};
 
 const PIECE_BYTES: usize = 1 << 20;
 

@@ -52,3 +52,50 @@ impl Drop for Progress {
         }
     }
 }
+
+/// How far a run of many steps is, on a terminal; elsewhere nothing is shown.
+#[derive(Debug)]
+pub struct Spinner(Option<ProgressBar>);
+
+impl Spinner {
+    /// A bar for this many steps.
+    pub fn of_steps(steps: u64) -> Spinner {
+        if !Progress::is_shown() {
+            return Spinner(None);
+        }
+        let bar = ProgressBar::new(steps);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} %  {pos}/{len}  {wide_msg}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Spinner(Some(bar))
+    }
+
+    /// There are this many steps.
+    pub fn of(&self, steps: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_length(steps);
+        }
+    }
+
+    /// This many are done.
+    pub fn at(&self, done: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(done);
+        }
+    }
+
+    /// What is done now.
+    pub fn now(&self, what: &str) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(what.to_owned());
+        }
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

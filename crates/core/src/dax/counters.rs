@@ -26,6 +26,32 @@ pub enum FaultKind {
 
 const KINDS: usize = 7;
 
+impl FaultKind {
+    /// All kinds.
+    pub const ALL: [Self; KINDS] = [
+        Self::HoleRead,
+        Self::HoleWrite,
+        Self::UnwrittenWrite,
+        Self::WrittenRead,
+        Self::WrittenWrite,
+        Self::PrivateCopy,
+        Self::PastEnd,
+    ];
+
+    /// For people, after a count: "12 loads from holes".
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HoleRead => "loads from holes",
+            Self::HoleWrite => "stores to holes",
+            Self::UnwrittenWrite => "stores to unwritten blocks",
+            Self::WrittenRead => "loads from blocks",
+            Self::WrittenWrite => "stores to blocks",
+            Self::PrivateCopy => "private copies",
+            Self::PastEnd => "accesses past the end",
+        }
+    }
+}
+
 /// The counters, since the file system was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CounterValues {
