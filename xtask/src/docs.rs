@@ -34,7 +34,10 @@ fn wanted() -> Result<Vec<(String, String)>, String> {
     let mut files = Vec::new();
     for (file, part, args) in PARTS {
         let text = fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
-        files.push(((*file).to_owned(), replace(&text, part, &program(args)?).ok_or(format!("{file}: no part `{part}`"))?));
+        files.push((
+            (*file).to_owned(),
+            replace(&text, part, &program(args)?).ok_or(format!("{file}: no part `{part}`"))?,
+        ));
     }
     for (file, args) in WHOLE {
         files.push(((*file).to_owned(), program(args)?));

@@ -24,8 +24,7 @@ pub fn tests_with_trace() -> Result<(), String> {
         .run()?;
     let seen = read(&trace)?;
     let declared = declared()?;
-    let idle: Vec<String> =
-        declared.difference(&seen).map(|(outer, inner)| format!("{outer} -> {inner}")).collect();
+    let idle: Vec<String> = declared.difference(&seen).map(|(outer, inner)| format!("{outer} -> {inner}")).collect();
     println!("lock order: {} edges declared, {} exercised", declared.len(), declared.intersection(&seen).count());
     if idle.is_empty() {
         return Ok(());

@@ -80,7 +80,8 @@ pub fn soak(minutes: u32) -> Result<(), String> {
         round += 1;
         let pool = Scratch::new("soak")?;
         let seed = (1000 + round).to_string();
-        let args = ["fsx", &pool.path, "--create", "64M", "--ops", "50000", "--seed", &seed, "--views", "api,map,mount"];
+        let args =
+            ["fsx", &pool.path, "--create", "64M", "--ops", "50000", "--seed", &seed, "--views", "api,map,mount"];
         Step::new(&format!("soak round {round}: fsx"), 10, "target/release/daxle", &args).run()?;
         Step::new("check", 2, "target/release/daxle", &["check", &pool.path]).run()?;
         kill(25)?;

@@ -145,8 +145,8 @@ impl MapOptions {
         self
     }
 
-    /// How many translations are made at once; 1024 if not set. One covers all neighbouring pages whose blocks are neighbours. What
-    /// is not translated faults when it is touched.
+    /// How many translations are made at once; 1024 if not set. One covers all neighbouring pages whose blocks are
+    /// neighbours. What is not translated faults when it is touched.
     pub fn eager_translations(mut self, translations: u32) -> Self {
         self.eager = translations;
         self

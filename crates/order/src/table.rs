@@ -185,11 +185,7 @@ pub const LEVELS: &[LevelRow] = &[
     leaf("FaultQueue", "fault handler", "faults that wait for a thread"),
     leaf("Mounts", "process", "what is mounted where"),
     leaf("PoolState", "pool", "open, frozen, failed or closed"),
-    leaf(
-        "PageTable",
-        "simulated window",
-        "translations, for the time of one access or one change",
-    ),
+    leaf("PageTable", "simulated window", "translations, for the time of one access or one change"),
     leaf("WindowList", "fault handler", "which windows stand where, and which translations are the oldest"),
     leaf("Listeners", "pool", "who is told of changes"),
     leaf("Oracle", "test", "what a test expects"),
