@@ -8,8 +8,8 @@
 //! [`BusError`] instead.
 
 use crate::fixup;
+use crate::memory::copy_bytes;
 use crate::window::Reservation;
-use core::ptr;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use thiserror::Error;
 
@@ -81,7 +81,7 @@ impl Reservation {
         let from = self.at(offset, into.len());
         // SAFETY: (1) the source is inside the window; (2) `into` is the
         // caller's exclusive memory.
-        unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
+        unsafe { copy_bytes(from, into.as_mut_ptr(), into.len()) };
     }
 
     /// Copies bytes into the window.
@@ -90,7 +90,7 @@ impl Reservation {
         let to = self.at(offset, from.len());
         // SAFETY: (1) the target is inside the window; (2) `from` is ordinary
         // memory outside of it.
-        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) };
+        unsafe { copy_bytes(from.as_ptr(), to, from.len()) };
     }
 
     /// Copies bytes out of the window; SIGBUS becomes an error.

@@ -128,7 +128,7 @@ impl Mapping {
         let from = self.at(offset, into.len());
         // SAFETY: (1) the source is mapped for its whole length; (2) `into` is
         // the caller's exclusive memory, so the two do not overlap.
-        unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
+        unsafe { copy_bytes(from, into.as_mut_ptr(), into.len()) };
     }
 
     /// Copies `from` to `offset` through the cache.
@@ -137,7 +137,7 @@ impl Mapping {
         let to = self.writable_at(offset, from.len());
         // SAFETY: (1) the target is mapped writable for its whole length;
         // (2) `from` is ordinary memory of this process, outside the mapping.
-        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) };
+        unsafe { copy_bytes(from.as_ptr(), to, from.len()) };
     }
 
     /// Copies `from` to `offset` around the cache and fences, so that the
@@ -262,6 +262,34 @@ impl Drop for Mapping {
         // SAFETY: the range is ours, and no pointer into it outlives `self`.
         let unmapped = unsafe { mm::munmap(self.base.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok(), "munmap of an owned range: {unmapped:?}");
+    }
+}
+
+/// Pieces of this length are copied by vector instructions in any C library.
+const PIECE_BYTES: usize = 2048;
+
+/// `ptr::copy_nonoverlapping`, but never slow.
+///
+/// C libraries copy a page and more by `rep movsb`. Where the target lies less
+/// than a line after the source, modulo the page, processors do that byte by
+/// byte: 1,600 ns for 4 KiB instead of 60. And so it is with every page that
+/// is copied into a large heap buffer, which starts 16 bytes into a page.
+///
+/// # Safety
+/// As of `ptr::copy_nonoverlapping`.
+#[inline]
+pub(crate) unsafe fn copy_bytes(from: *const u8, to: *mut u8, len: usize) {
+    let ahead = (to as usize).wrapping_sub(from as usize) % PAGE_BYTES;
+    if len <= PIECE_BYTES || ahead == 0 || ahead >= LINE_BYTES {
+        // SAFETY: the caller's.
+        return unsafe { ptr::copy_nonoverlapping(from, to, len) };
+    }
+    let mut done = 0;
+    while done < len {
+        let piece = PIECE_BYTES.min(len - done);
+        // SAFETY: a part of both ranges, for which the caller vouches.
+        unsafe { ptr::copy_nonoverlapping(from.add(done), to.add(done), piece) };
+        done += piece;
     }
 }
 

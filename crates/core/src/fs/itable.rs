@@ -10,8 +10,6 @@
 //! An inode that is to be freed is marked dead under the shard lock and stays in the table until its slot is free on the
 //! medium. So the number alone never leads to it, and a new inode in the same slot replaces it in the table.
 
-use std::collections::HashMap;
-
 use format::{Ino, InodeRecord};
 use order::sync::Arc;
 use order::sync::atomic::Ordering::SeqCst;
@@ -21,12 +19,13 @@ use super::Fs;
 use super::inode::{Inode, Node, Pinned};
 use super::record;
 use crate::error::FsError;
+use crate::meta::NumberMap;
 
 const SHARDS: usize = 16;
 
 #[derive(Default)]
 struct Shard {
-    inodes: HashMap<u64, Arc<Inode>>,
+    inodes: NumberMap<Arc<Inode>>,
     epoch: u64,
 }
 
@@ -214,7 +213,8 @@ impl Fs {
         }
     }
 
-    /// The last reference went: log its times and drop its entries, or free it if it has no name, and forget it. Call with no lock held.
+    /// The last reference went: log its times and drop its entries, or free it if it has no name, and forget it. Call with
+    /// no lock held.
     pub(super) fn release(&self, inode: &Arc<Inode>) {
         let mut settle = self.may_write();
         loop {

@@ -27,7 +27,10 @@ impl Fs {
             self.operation(|| self.log_times(&node.inode))?;
         }
         let mut held = order::unlocked();
-        self.dax.writeback(&mut held, &node.inode.dax, &self.block_map(&node.inode), 0..u64::MAX)?;
+        // Without a window since the inode came into memory there is nothing that only a mapping knows of.
+        if node.inode.mapped.load(SeqCst) {
+            self.dax.writeback(&mut held, &node.inode.dax, &self.block_map(&node.inode), 0..u64::MAX)?;
+        }
         self.meta.sync(&mut held)
     }
 

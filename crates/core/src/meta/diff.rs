@@ -110,9 +110,14 @@ impl Runs {
         self.runs.iter().copied()
     }
 
+    /// Takes all runs out.
+    pub fn drain(&mut self) -> impl Iterator<Item = BlockRun> + '_ {
+        self.runs.drain(..)
+    }
+
     /// Empties the set.
-    pub fn drain(&mut self) -> impl Iterator<Item = BlockRun> + use<> {
-        std::mem::take(&mut self.runs).into_iter()
+    pub fn clear(&mut self) {
+        self.runs.clear();
     }
 }
 

@@ -26,8 +26,6 @@ use crate::error::FsError;
 const OBJECT_BYTES: u64 = 4096 + 512;
 /// Journal bytes for all else in a record: bits, orphans, head.
 const REST_BYTES: u64 = 8192;
-/// Empty records kept.
-const BUILDERS_MAX: usize = 16;
 
 /// A place in the ring, and what the header slots say.
 #[derive(Debug, Clone, Copy)]
@@ -74,8 +72,6 @@ pub(super) struct Journal {
     appended: AtomicU64,
     durable: AtomicU64,
     turn: Mutex<level::JournalState, Turn>,
-    /// Empty records whose memory is used again.
-    builders: Mutex<level::JournalState, Vec<RecordBuilder>>,
     turned: Condvar,
 }
 
@@ -116,7 +112,6 @@ impl Journal {
             appended: AtomicU64::new(last_seq),
             durable: AtomicU64::new(last_seq),
             turn: Mutex::new(Turn { busy: false, begun: 0, ended: 0, header }),
-            builders: Mutex::new(Vec::new()),
             turned: Condvar::new(),
         }
     }
@@ -132,20 +127,6 @@ impl Journal {
     /// For the allocator, which looks at it often.
     pub fn durable_counter(&self) -> &AtomicU64 {
         &self.durable
-    }
-
-    /// An empty record.
-    pub fn builder(&self) -> RecordBuilder {
-        self.builders.leaf().pop().unwrap_or_default()
-    }
-
-    /// Takes a record back that is not needed any more.
-    pub fn keep(&self, mut record: RecordBuilder) {
-        record.clear();
-        let mut builders = self.builders.leaf();
-        if builders.len() < BUILDERS_MAX {
-            builders.push(record);
-        }
     }
 
     /// Reserves space; nothing if a checkpoint must make some first.

@@ -29,6 +29,7 @@ mod tests;
 pub mod tree;
 mod tx;
 mod view;
+mod work;
 
 use std::collections::BTreeSet;
 
@@ -40,6 +41,7 @@ use pool::Pool;
 pub use self::tree::NodeStore;
 pub use self::tx::{Align, BlockRun, Purpose, Reserved, Seq, Tx, TxSize, Want};
 pub use self::view::Node;
+pub(crate) use self::view::{NumberMap, NumberSet};
 pub use crate::types::{Access, MakeOptions};
 pub use format::{Block, Geometry, Ino, InodeRecord, KIND_DIRECTORY, KIND_EXTENTS};
 
@@ -48,6 +50,7 @@ use self::checkpoint::Ending;
 use self::journal::Journal;
 use self::tx::Orphan;
 use self::view::Cache;
+use self::work::Works;
 use crate::error::FsError;
 
 /// Tree nodes kept in memory, about: 128 MiB.
@@ -89,6 +92,7 @@ pub struct Meta {
     inodes: Cache<InodeRecord>,
     groups: Groups,
     journal: Journal,
+    works: Works,
     transaction: RwLock<level::Transaction, ()>,
     orphans: Mutex<level::OrphanSet, BTreeSet<Ino>>,
     closed: AtomicBool,
@@ -147,6 +151,7 @@ impl Meta {
             inodes,
             groups,
             journal,
+            works: Works::new(),
             transaction: RwLock::new(()),
             orphans: Mutex::new(found.orphans),
             closed: AtomicBool::new(false),

@@ -14,18 +14,19 @@
 //! Invariant: an object that a transaction changes is guarded by a lock that the caller holds until the commit has
 //! returned (`ExtentMap` of its inode), so no two transactions change one object at a time.
 
-use format::{BitmapKind, Block, Entry, RecordBuilder};
+use format::{BitmapKind, Block, Entry};
 use order::sync::Arc;
 use order::sync::atomic::Ordering;
 use order::{Before, Held, RwLockReadGuard, level};
 
 use super::alloc::{Bits, SlotEnd, SlotFound};
-use super::diff::{Runs, changed_ranges};
 use super::journal::Reservation;
 use super::media;
 use super::record;
 use super::tree::NodeStore;
+use super::tree::slots::{PageMut, Touched};
 use super::view::Node;
+use super::work::{InodeEdit, NodeEdit, Work};
 use super::{Ino, InodeRecord, Meta};
 use crate::error::FsError;
 
@@ -128,35 +129,11 @@ impl Drop for Reserved<'_> {
     }
 }
 
-struct NodeEdit {
-    block: Block,
-    /// Nothing: the block is new and counts as zeros.
-    base: Option<Arc<Node>>,
-    new: Arc<Node>,
-}
-
-struct InodeEdit {
-    ino: Ino,
-    base: Option<Arc<InodeRecord>>,
-    new: Arc<InodeRecord>,
-}
-
 /// An open transaction.
 pub struct Tx<'m> {
     meta: &'m Meta,
     objects_max: usize,
-    nodes: Vec<NodeEdit>,
-    inodes: Vec<InodeEdit>,
-    allocated: Runs,
-    freed: Runs,
-    /// Allocated and freed again in this transaction.
-    released: Vec<BlockRun>,
-    freed_nodes: Vec<Block>,
-    inode_blocks: Vec<Block>,
-    /// Slots taken, and free slots of inode blocks made here.
-    taken: Vec<Ino>,
-    spare: Vec<Ino>,
-    orphans: Vec<(Ino, Orphan)>,
+    work: Work,
     /// Why this cannot be committed.
     broken: Option<FsError>,
     // Fields drop in order: the space and the lock last.
@@ -178,33 +155,17 @@ impl<'m> Tx<'m> {
         reservation: Reservation<'m>,
         guard: RwLockReadGuard<'m, level::Transaction, ()>,
     ) -> Tx<'m> {
-        Tx {
-            meta,
-            objects_max: size.objects_max(),
-            nodes: Vec::new(),
-            inodes: Vec::new(),
-            allocated: Runs::default(),
-            freed: Runs::default(),
-            released: Vec::new(),
-            freed_nodes: Vec::new(),
-            inode_blocks: Vec::new(),
-            taken: Vec::new(),
-            spare: Vec::new(),
-            orphans: Vec::new(),
-            broken: None,
-            reservation,
-            _guard: guard,
-        }
+        Tx { meta, objects_max: size.objects_max(), work: meta.works.take(), broken: None, reservation, _guard: guard }
     }
 
     /// How many more objects may change.
     pub fn room(&self) -> usize {
-        self.objects_max.saturating_sub(self.nodes.len() + self.inodes.len())
+        self.objects_max.saturating_sub(self.work.nodes.len() + self.work.inodes.len())
     }
 
     /// An inode as this transaction sees it. `Stale` if it is free.
     pub fn inode(&self, ino: Ino) -> Result<Arc<InodeRecord>, FsError> {
-        match self.inodes.iter().find(|edit| edit.ino == ino) {
+        match self.work.inodes.iter().find(|edit| edit.ino == ino) {
             Some(edit) if media::is_free(&edit.new) => Err(FsError::Stale),
             Some(edit) => Ok(Arc::clone(&edit.new)),
             None => self.meta.inode(ino),
@@ -218,14 +179,14 @@ impl<'m> Tx<'m> {
 
     fn put_inode(&mut self, ino: Ino, rec: &InodeRecord) {
         let new = Arc::new(*rec);
-        if let Some(edit) = self.inodes.iter_mut().find(|edit| edit.ino == ino) {
+        if let Some(edit) = self.work.inodes.iter_mut().find(|edit| edit.ino == ino) {
             edit.new = new;
             return;
         }
-        let is_new = self.inode_blocks.contains(&ino.block());
+        let is_new = self.work.inode_blocks.contains(&ino.block());
         let base = if is_new { Ok(None) } else { self.meta.slot(ino).map(Some) };
         match base {
-            Ok(base) => self.inodes.push(InodeEdit { ino, base, new }),
+            Ok(base) => self.work.inodes.push(InodeEdit { ino, base, new }),
             // What must be logged depends on what is there.
             Err(error) => self.broken = Some(error),
         }
@@ -238,22 +199,22 @@ impl<'m> Tx<'m> {
         near: Ino,
     ) -> Result<(Ino, u32), FsError> {
         let generation = (self.meta.journal.appended().0 as u32).wrapping_add(1).max(1);
-        if let Some(ino) = self.spare.pop() {
-            self.taken.push(ino);
+        if let Some(ino) = self.work.spare.pop() {
+            self.work.taken.push(ino);
             return Ok((ino, generation));
         }
         let found = self.meta.with_context(|cx| self.meta.groups.find_slot(cx, held, near.block()))?;
         let ino = match found {
             SlotFound::Old(ino) => ino,
             SlotFound::New(run) => {
-                self.allocated.add(run);
-                self.inode_blocks.push(run.first);
+                self.work.allocated.add(run);
+                self.work.inode_blocks.push(run.first);
                 let first = run.first.0 << 3;
-                self.spare.extend((first + 1..first + 8).rev().map(Ino));
+                self.work.spare.extend((first + 1..first + 8).rev().map(Ino));
                 Ino(first)
             }
         };
-        self.taken.push(ino);
+        self.work.taken.push(ino);
         Ok((ino, generation))
     }
 
@@ -269,7 +230,7 @@ impl<'m> Tx<'m> {
         want: &Want,
     ) -> Result<BlockRun, FsError> {
         let run = self.meta.with_context(|cx| self.meta.groups.reserve(cx, held, want))?;
-        self.allocated.add(run);
+        self.work.allocated.add(run);
         Ok(run)
     }
 
@@ -277,7 +238,7 @@ impl<'m> Tx<'m> {
     pub fn adopt(&mut self, mut reserved: Reserved<'_>) -> BlockRun {
         let run = reserved.run();
         if reserved.run.take().is_some() {
-            self.allocated.add(run);
+            self.work.allocated.add(run);
         }
         run
     }
@@ -287,39 +248,45 @@ impl<'m> Tx<'m> {
         if run.len == 0 || !self.meta.owns(run.first, u64::from(run.len)) {
             return Err(media::damaged("block", run.first, "it is freed and is no block for data"));
         }
-        if self.freed.overlaps(run) {
+        if self.work.freed.overlaps(run) {
             return Err(media::damaged("block", run.first, "it is freed twice"));
         }
-        let (own, others) = self.allocated.subtract(run);
-        self.released.extend(own);
+        if !self.work.allocated.overlaps(run) {
+            self.work.freed.add(run);
+            return Ok(());
+        }
+        let (own, others) = self.work.allocated.subtract(run);
+        self.work.released.extend(own);
         for run in others {
-            self.freed.add(run);
+            self.work.freed.add(run);
         }
         Ok(())
     }
 
     /// Notes that an inode has no name any more (or none yet) but is in use: recovery frees it.
     pub fn add_orphan(&mut self, ino: Ino) {
-        self.orphans.push((ino, Orphan::Add));
+        self.work.orphans.push((ino, Orphan::Add));
     }
 
     /// Takes the note back.
     pub fn remove_orphan(&mut self, ino: Ino) {
-        self.orphans.push((ino, Orphan::Remove));
+        self.work.orphans.push((ino, Orphan::Remove));
     }
 
     /// A node to change. `FileTooBig` when the transaction is full.
-    pub(super) fn node_mut(&mut self, block: Block) -> Result<&mut Node, FsError> {
-        let at = if let Some(at) = self.nodes.iter().position(|edit| edit.block == block) {
+    pub(super) fn node_mut(&mut self, block: Block) -> Result<PageMut<'_>, FsError> {
+        let at = if let Some(at) = self.work.nodes.iter().position(|edit| edit.block == block) {
             at
         } else {
             self.check_room()?;
             let base = self.meta.node(block)?;
-            // `make_mut` below makes the copy, since the base is shared.
-            self.nodes.push(NodeEdit { block, base: Some(Arc::clone(&base)), new: base });
-            self.nodes.len() - 1
+            let new = self.work.copy_of(&base);
+            self.work.nodes.push(NodeEdit { block, new, touched: Some(Touched::default()) });
+            self.work.nodes.len() - 1
         };
-        Ok(Arc::make_mut(&mut self.nodes[at].new))
+        let edit = &mut self.work.nodes[at];
+        // Copies only if a reader of this transaction holds the node.
+        Ok(PageMut::of_node(Arc::make_mut(&mut edit.new).bytes_mut(), edit.touched.as_mut()))
     }
 
     /// An empty node in a block of its own.
@@ -342,15 +309,15 @@ impl<'m> Tx<'m> {
         };
         let block = self.alloc(held, &want)?.first;
         let new = Arc::new(media::empty_node(owner, kind, level, block));
-        self.nodes.push(NodeEdit { block, base: None, new });
+        self.work.nodes.push(NodeEdit { block, new, touched: None });
         Ok(block)
     }
 
     /// Frees a node's block.
     pub(super) fn free_node(&mut self, block: Block) -> Result<(), FsError> {
         self.free(BlockRun { first: block, len: 1 })?;
-        self.nodes.retain(|edit| edit.block != block);
-        self.freed_nodes.push(block);
+        self.work.nodes.retain(|edit| edit.block != block);
+        self.work.freed_nodes.push(block);
         Ok(())
     }
 
@@ -368,76 +335,65 @@ impl<'m> Tx<'m> {
         Ok(logged.publish())
     }
 
-    fn log<P: Before<level::JournalTail>>(self, held: &mut Held<'_, P>) -> Result<Logged<'m>, FsError> {
-        if self.room() == 0 && self.nodes.len() + self.inodes.len() > self.objects_max {
+    fn log<P: Before<level::JournalTail>>(mut self, held: &mut Held<'_, P>) -> Result<Logged<'m>, FsError> {
+        if self.work.nodes.len() + self.work.inodes.len() > self.objects_max {
             return Err(FsError::FileTooBig);
         }
         let meta = self.meta;
         meta.with_context(|cx| {
-            self.allocated.iter().try_for_each(|run| meta.groups.check_bits(cx, run, Bits::Clear))?;
-            self.freed.iter().try_for_each(|run| meta.groups.check_bits(cx, run, Bits::Set))
+            self.work.allocated.iter().try_for_each(|run| meta.groups.check_bits(cx, run, Bits::Clear))?;
+            self.work.freed.iter().try_for_each(|run| meta.groups.check_bits(cx, run, Bits::Set))
         })?;
-        let mut record = meta.journal.builder();
-        for run in self.allocated.iter() {
-            record::set_bits(&mut record, &meta.geometry, BitmapKind::Used, run);
-        }
-        for block in &self.inode_blocks {
-            let run = BlockRun { first: *block, len: 1 };
-            record::set_bits(&mut record, &meta.geometry, BitmapKind::Inodes, run);
-        }
-        self.log_objects(&mut record);
-        for run in self.freed.iter() {
-            record::clear_bits(&mut record, &meta.geometry, run);
-        }
-        for (ino, change) in &self.orphans {
-            record::orphan(&mut record, *ino, *change);
-        }
+        self.fill_record();
         let inodes = self.inodes_gained();
         if inodes != 0 {
-            record.push(&Entry::Count { inodes });
+            self.work.record.push(&Entry::Count { inodes });
         }
-        if record.is_empty() {
-            let seq = meta.journal.appended();
-            return Ok(Logged { tx: self, seq, inodes });
-        }
-        meta.check_orphans(&self.orphans)?;
-        let seq = meta.journal.append(&*meta.pool, held, &self.reservation, &mut record)?;
-        meta.journal.keep(record);
+        let seq = if self.work.record.is_empty() {
+            meta.journal.appended()
+        } else {
+            meta.check_orphans(&self.work.orphans)?;
+            meta.journal.append(&*meta.pool, held, &self.reservation, &mut self.work.record)?
+        };
         Ok(Logged { tx: self, seq, inodes })
     }
 
-    fn log_objects(&self, record: &mut RecordBuilder) {
-        let nothing = &media::ZEROS;
-        for edit in &self.nodes {
-            let base = edit.base.as_ref().map_or(nothing, |base| base.bytes());
-            let start = edit.block.offset();
-            changed_ranges(base, edit.new.bytes(), |range| {
-                record.push(&Entry::Bytes { offset: start + range.start as u64, data: &edit.new.bytes()[range] });
-            });
+    fn fill_record(&mut self) {
+        let geometry = &self.meta.geometry;
+        let Work { nodes, inodes, allocated, freed, inode_blocks, orphans, record, .. } = &mut self.work;
+        for run in allocated.iter() {
+            record::set_bits(record, geometry, BitmapKind::Used, run);
         }
-        for edit in &self.inodes {
-            let base = edit.base.as_ref().map_or(&nothing[..format::INODE_BYTES], |base| base.as_bytes());
-            let new = edit.new.as_bytes();
-            let start = edit.ino.offset();
-            changed_ranges(base, new, |range| {
-                record.push(&Entry::Bytes { offset: start + range.start as u64, data: &new[range] });
-            });
+        for block in inode_blocks.iter() {
+            record::set_bits(record, geometry, BitmapKind::Inodes, BlockRun { first: *block, len: 1 });
+        }
+        for edit in nodes.iter() {
+            record::node(record, edit);
+        }
+        for edit in inodes.iter() {
+            record::inode(record, edit);
+        }
+        for run in freed.iter() {
+            record::clear_bits(record, geometry, run);
+        }
+        for (ino, change) in orphans.iter() {
+            record::orphan(record, *ino, *change);
         }
     }
 
     fn inodes_gained(&self) -> i64 {
         let live = |rec: &InodeRecord| i64::from(!media::is_free(rec));
-        self.inodes.iter().map(|edit| live(&edit.new) - edit.base.as_ref().map_or(0, |base| live(base))).sum()
+        self.work.inodes.iter().map(|edit| live(&edit.new) - edit.base.as_ref().map_or(0, |base| live(base))).sum()
     }
 
     /// Gives back what no record names. With nothing logged that is all.
     fn give_back(&mut self) {
         let groups = &self.meta.groups;
-        for run in self.allocated.drain().chain(self.released.drain(..)) {
+        let Work { allocated, released, inode_blocks, taken, .. } = &mut self.work;
+        for run in allocated.drain().chain(released.drain(..)) {
             groups.unreserve(&self.meta.geometry, run);
         }
-        let made = std::mem::take(&mut self.inode_blocks);
-        for ino in self.taken.drain(..).filter(|ino| !made.contains(&ino.block())) {
+        for ino in taken.drain(..).filter(|ino| !inode_blocks.contains(&ino.block())) {
             groups.end_slot(&self.meta.geometry, ino, SlotEnd::Free);
         }
     }
@@ -446,12 +402,13 @@ impl<'m> Tx<'m> {
 impl Drop for Tx<'_> {
     fn drop(&mut self) {
         self.give_back();
+        self.meta.works.put(std::mem::take(&mut self.work));
     }
 }
 
 impl NodeStore for Tx<'_> {
     fn node(&self, block: Block) -> Result<Arc<Node>, FsError> {
-        match self.nodes.iter().find(|edit| edit.block == block) {
+        match self.work.nodes.iter().find(|edit| edit.block == block) {
             Some(edit) => Ok(Arc::clone(&edit.new)),
             None => self.meta.node(block),
         }
@@ -476,50 +433,59 @@ struct Logged<'m> {
 impl Logged<'_> {
     /// Puts the changes into the view and the allocator.
     fn publish(mut self) -> Seq {
-        let tx = &mut self.tx;
-        let meta = tx.meta;
+        let meta = self.tx.meta;
+        let work = &mut self.tx.work;
         // A freed node leaves the view before its block can be handed out again.
-        for block in tx.freed_nodes.drain(..) {
-            meta.nodes.forget(block.0);
+        while let Some(block) = work.freed_nodes.pop() {
+            drop(meta.nodes.forget(block.0));
         }
-        for edit in tx.nodes.drain(..) {
-            meta.nodes.publish(edit.block.0, edit.new);
+        while let Some(edit) = work.nodes.pop() {
+            if let Some(old) = meta.nodes.publish(edit.block.0, edit.new) {
+                work.keep(old);
+            }
         }
+        self.publish_inodes();
+        let work = &mut self.tx.work;
+        for run in work.allocated.drain() {
+            meta.groups.mark_used(&meta.geometry, BitmapKind::Used, run);
+        }
+        for block in work.inode_blocks.drain(..) {
+            meta.groups.mark_used(&meta.geometry, BitmapKind::Inodes, BlockRun { first: block, len: 1 });
+        }
+        for run in work.freed.drain() {
+            meta.groups.mark_free(&meta.geometry, run, self.seq.0);
+        }
+        // What became free, now that its block is an inode block for everybody.
+        for ino in work.spare.drain(..) {
+            meta.groups.end_slot(&meta.geometry, ino, SlotEnd::Free);
+        }
+        for edit in work.inodes.drain(..).filter(|edit| media::is_free(&edit.new)) {
+            meta.groups.end_slot(&meta.geometry, edit.ino, SlotEnd::Free);
+        }
+        meta.apply_orphans(&work.orphans);
+        if self.inodes != 0 {
+            let count = |old: u64| Some(old.saturating_add_signed(self.inodes));
+            let _ = meta.groups.inodes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count);
+        }
+        self.seq
+    }
+
+    fn publish_inodes(&mut self) {
+        let meta = self.tx.meta;
+        let Work { inodes, inode_blocks, taken, spare, .. } = &mut self.tx.work;
         // All slots of a new inode block are in the view before others can see that it is one.
-        for ino in tx.inode_blocks.iter().flat_map(|block| (block.0 << 3..(block.0 + 1) << 3).map(Ino)) {
-            if !tx.inodes.iter().any(|edit| edit.ino == ino) {
-                meta.inodes.publish(ino.0, Arc::new(InodeRecord::zeroed()));
+        for ino in inode_blocks.iter().flat_map(|block| (block.0 << 3..(block.0 + 1) << 3).map(Ino)) {
+            if !inodes.iter().any(|edit| edit.ino == ino) {
+                drop(meta.inodes.publish(ino.0, Arc::new(InodeRecord::zeroed())));
             }
         }
-        let mut freed = Vec::new();
-        for edit in tx.inodes.drain(..) {
-            if media::is_free(&edit.new) {
-                freed.push(edit.ino);
-            } else {
-                tx.taken.retain(|ino| *ino != edit.ino);
-                tx.spare.retain(|ino| *ino != edit.ino);
-                freed.retain(|ino| *ino != edit.ino);
-            }
-            meta.inodes.publish(edit.ino.0, Arc::clone(&edit.new));
+        for edit in inodes.iter() {
+            drop(meta.inodes.publish(edit.ino.0, Arc::clone(&edit.new)));
             if !media::is_free(&edit.new) {
+                taken.retain(|ino| *ino != edit.ino);
+                spare.retain(|ino| *ino != edit.ino);
                 meta.groups.end_slot(&meta.geometry, edit.ino, SlotEnd::Used);
             }
         }
-        for run in tx.allocated.drain() {
-            meta.groups.mark_used(&meta.geometry, BitmapKind::Used, run);
-        }
-        for block in std::mem::take(&mut tx.inode_blocks) {
-            meta.groups.mark_used(&meta.geometry, BitmapKind::Inodes, BlockRun { first: block, len: 1 });
-        }
-        for run in tx.freed.drain() {
-            meta.groups.mark_free(&meta.geometry, run, self.seq.0);
-        }
-        for ino in freed.into_iter().chain(tx.spare.drain(..)) {
-            meta.groups.end_slot(&meta.geometry, ino, SlotEnd::Free);
-        }
-        meta.apply_orphans(&tx.orphans);
-        let count = |old: u64| Some(old.saturating_add_signed(self.inodes));
-        let _ = meta.groups.inodes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count);
-        self.seq
     }
 }

@@ -12,7 +12,7 @@
 //! which the journal's size forces now and then, bounds their number.
 
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use order::sync::Arc;
@@ -72,7 +72,7 @@ impl Node {
 
 /// Mixes a block or inode number; the keys are ours, so no secret is needed.
 #[derive(Default)]
-pub(super) struct NumberHasher(u64);
+pub(crate) struct NumberHasher(u64);
 
 impl Hasher for NumberHasher {
     fn finish(&self) -> u64 {
@@ -83,13 +83,19 @@ impl Hasher for NumberHasher {
             self.write_u64(u64::from(*byte));
         }
     }
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
     fn write_u64(&mut self, number: u64) {
         let product = u128::from(number ^ self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
         self.0 = (product as u64) ^ ((product >> 64) as u64);
     }
 }
 
-pub(super) type NumberMap<V> = HashMap<u64, V, BuildHasherDefault<NumberHasher>>;
+/// A map by block or inode number.
+pub(crate) type NumberMap<V> = HashMap<u64, V, BuildHasherDefault<NumberHasher>>;
+/// A set of small numbers.
+pub(crate) type NumberSet = HashSet<u32, BuildHasherDefault<NumberHasher>>;
 
 struct Entry<T> {
     object: Arc<T>,
@@ -162,12 +168,12 @@ impl<T> Cache<T> {
         }
     }
 
-    /// Replaces an object by its state after a commit.
-    pub fn publish(&self, key: u64, object: Arc<T>) {
+    /// Replaces an object by its state after a commit; gives the old one.
+    pub fn publish(&self, key: u64, object: Arc<T>) -> Option<Arc<T>> {
         let mut shard = self.shard(key).leaf();
         shard.changes += 1;
         let shard = &mut *shard;
-        let old = match shard.map.entry(key) {
+        match shard.map.entry(key) {
             Slot::Occupied(mut slot) => {
                 let entry = slot.get_mut();
                 if !entry.dirty {
@@ -185,17 +191,14 @@ impl<T> Cache<T> {
                 }
                 None
             }
-        };
-        drop(old);
+        }
     }
 
-    /// Forgets an object whose block is free now.
-    pub fn forget(&self, key: u64) {
+    /// Forgets an object whose block is free now; gives it.
+    pub fn forget(&self, key: u64) -> Option<Arc<T>> {
         let mut shard = self.shard(key).leaf();
         shard.changes += 1;
-        let old = shard.map.remove(&key);
-        drop(shard);
-        drop(old);
+        shard.map.remove(&key).map(|entry| entry.object)
     }
 
     /// All dirty objects, in no order. The caller writes them in place, and nobody commits until `mark_clean`.

@@ -7,14 +7,14 @@
 //! Under the group's leaf lock wait also the blocks that cannot be handed out yet: freed by a record that is not durable,
 //! or given back by an aborted transaction that held no token for the allocator. The allocator fetches them.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use format::{BITS_PER_BITMAP_BLOCK, BitmapKind, Block, Group as GroupPlace};
 use pool::Pool;
 
 use super::space::each_word;
 use crate::error::FsError;
-use crate::meta::media;
+use crate::meta::{NumberSet, media};
 
 /// Bitmaps in memory.
 pub(crate) struct Maps {
@@ -188,7 +188,7 @@ pub(crate) struct Committed {
     /// Slots that became free: by a commit, or by an abort.
     pub slots: Vec<u32>,
     /// Slots handed out to transactions that have not ended.
-    pub taken: HashSet<u32>,
+    pub taken: NumberSet,
 }
 
 impl Committed {

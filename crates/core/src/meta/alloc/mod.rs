@@ -50,8 +50,10 @@ struct Search {
     space: Space,
     /// Free inode slots known.
     slots: BTreeSet<u32>,
-    /// Inode blocks from this one on have not been looked at.
+    /// Inode blocks from this one on have not been looked at; a new one goes behind it.
     scan_at: u32,
+    /// There are none of those: all that is free is known, or will be reported.
+    scanned: bool,
 }
 
 #[derive(Debug)]
@@ -266,7 +268,7 @@ impl Groups {
             for (_, first, len) in &committed.pending {
                 space.hold(*first, *len);
             }
-            *guard = Some(Box::new(Search { space, slots: BTreeSet::new(), scan_at: 0 }));
+            *guard = Some(Box::new(Search { space, slots: BTreeSet::new(), scan_at: 0, scanned: false }));
         }
         let Some(search) = guard.as_deref_mut() else { return Err(FsError::Invalid("unreachable: just built")) };
         for (first, len) in std::mem::take(&mut committed.returned) {

@@ -87,6 +87,9 @@ impl Groups {
             let shape = Shape { max: 1, min: 1, place: Place::Any, goal, hint: Hint::Meta };
             if let Some((first, len)) = search.space.take(&shape) {
                 self.reserved.fetch_add(u64::from(len), Ordering::SeqCst);
+                if search.scanned {
+                    search.scan_at = first;
+                }
                 return Ok(Some(SlotFound::New(BlockRun {
                     first: Block(group.place.first.0 + u64::from(first)),
                     len,
@@ -124,6 +127,9 @@ pub(crate) enum SlotEnd {
 
 /// Looks through the next inode blocks. True if there may be more.
 fn scan(cx: &Context<'_>, group: &Group, search: &mut Search, blocks_max: usize) -> Result<bool, FsError> {
+    if search.scanned {
+        return Ok(false);
+    }
     let mut found = BTreeSet::new();
     for _ in 0..blocks_max {
         let (next, taken) = {
@@ -135,7 +141,10 @@ fn scan(cx: &Context<'_>, group: &Group, search: &mut Search, blocks_max: usize)
                 next.map_or(Vec::new(), |block| slots(block).filter(|slot| committed.taken.contains(slot)).collect());
             (next, taken)
         };
-        let Some(block) = next else { return Ok(false) };
+        let Some(block) = next else {
+            search.scanned = true;
+            break;
+        };
         search.scan_at = block + 1;
         let free = |slot: &u32| !taken.contains(slot) && (cx.slot_is_free)(ino_of(group, *slot));
         found.extend((block * SLOTS..(block + 1) * SLOTS).filter(free));
@@ -144,5 +153,5 @@ fn scan(cx: &Context<'_>, group: &Group, search: &mut Search, blocks_max: usize)
         }
     }
     search.slots.append(&mut found);
-    Ok(true)
+    Ok(!search.scanned)
 }

@@ -35,7 +35,7 @@ impl RootMut<'_> {
     }
 
     fn page_mut(&mut self) -> PageMut<'_> {
-        PageMut::new(self.bytes, ROOT)
+        PageMut::of_root(self.bytes)
     }
 }
 
@@ -85,8 +85,7 @@ fn at_page<R>(
     if depth == 0 {
         return Ok(body(&mut root.page_mut()));
     }
-    let node = tx.node_mut(path.blocks[depth])?;
-    Ok(body(&mut PageMut::new(node.bytes_mut(), NODE)))
+    Ok(body(&mut tx.node_mut(path.blocks[depth])?))
 }
 
 /// Adds an entry. `Exists` if the key is there.
@@ -143,9 +142,8 @@ fn grow<P: Before<level::AllocGroup>>(
         return Err(FsError::FileTooBig);
     }
     let child = tx.new_node(held, root.owner, root.kind, level, None)?;
-    let node = tx.node_mut(child)?;
     let top = Page::new(root.bytes, ROOT);
-    PageMut::new(node.bytes_mut(), NODE).append(top, 0, top.count());
+    tx.node_mut(child)?.append(top, 0, top.count());
     let kind = root.kind;
     let mut page = root.page_mut();
     page.clear(kind, level + 1);
@@ -180,15 +178,13 @@ fn split<P: Before<level::AllocGroup>>(
     root.nodes += 1;
     let into_right = at > cut || (at == cut && cut == count);
     let low = if cut == count { key } else { page.key(cut) };
-    let node = tx.node_mut(right)?;
-    let mut half = PageMut::new(node.bytes_mut(), NODE);
+    let mut half = tx.node_mut(right)?;
     half.append(page, cut, count);
     let mut fits = true;
     if into_right {
         fits = half.insert(at - cut, key, value);
     }
-    let node = tx.node_mut(left)?;
-    let mut half = PageMut::new(node.bytes_mut(), NODE);
+    let mut half = tx.node_mut(left)?;
     half.truncate(cut);
     if !into_right {
         fits = half.insert(at, key, value);
@@ -272,8 +268,7 @@ fn merge(tx: &mut Tx<'_>, root: &mut RootMut<'_>, path: &mut Path, depth: usize)
             continue;
         }
         debug_assert!(left == own || right == own);
-        let node = tx.node_mut(left)?;
-        let mut page = PageMut::new(node.bytes_mut(), NODE);
+        let mut page = tx.node_mut(left)?;
         page.append(high, 0, high.count());
         if high.level() > 0 {
             page.set_key(low.count(), bound);

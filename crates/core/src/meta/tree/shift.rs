@@ -7,7 +7,7 @@
 use format::Block;
 
 use super::change::RootMut;
-use super::slots::{NODE, Page, PageMut, ROOT};
+use super::slots::{NODE, Page, PageMut};
 use super::{Bounds, NodeStore, damaged, load_child};
 use crate::error::FsError;
 use crate::meta::tx::Tx;
@@ -34,11 +34,8 @@ pub fn shift_keys(tx: &mut Tx<'_>, root: &mut RootMut<'_>, from: u64, delta: i64
         pages.extend(children.into_iter().map(Some));
         let leaf = level == 0;
         let moved = match pages[next] {
-            None => shift_page(&mut PageMut::new(root.bytes, ROOT), leaf, from, delta),
-            Some(block) => {
-                let node = tx.node_mut(block)?;
-                shift_page(&mut PageMut::new(node.bytes_mut(), NODE), leaf, from, delta)
-            }
+            None => shift_page(&mut PageMut::of_root(root.bytes), leaf, from, delta),
+            Some(block) => shift_page(&mut tx.node_mut(block)?, leaf, from, delta),
         };
         if !moved {
             return Err(FsError::FileTooBig);

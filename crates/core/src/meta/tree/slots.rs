@@ -8,6 +8,8 @@
 //! Invariant of every page that is read or changed here: `is_sound`. It is checked when a page comes from the pool, and
 //! kept by every change.
 
+use std::ops::Range;
+
 /// Bytes in a slot.
 pub(super) const SLOT_BYTES: usize = 12;
 /// No value is shorter: a block number, a directory entry, an extent.
@@ -15,7 +17,7 @@ const VALUE_BYTES_MIN: usize = 8;
 
 /// Where the parts of a page begin.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
+pub(in crate::meta) struct Shape {
     /// Offset of the kind byte; level, count and heap follow it.
     head: usize,
     /// Offset of the first slot.
@@ -33,7 +35,7 @@ fn read_u16(bytes: &[u8], at: usize) -> u16 {
 
 /// A page that is read.
 #[derive(Clone, Copy)]
-pub(super) struct Page<'p> {
+pub(in crate::meta) struct Page<'p> {
     bytes: &'p [u8],
     shape: Shape,
 }
@@ -114,12 +116,17 @@ impl<'p> Page<'p> {
         if slots_end > len || (count > 0 && (self.heap() < slots_end || self.heap() > len)) {
             return false;
         }
-        let inside = (0..count).all(|index| {
+        let (heap, mut used, mut below) = (self.heap(), 0, None);
+        for index in 0..count {
             let (offset, bytes) = self.place(index);
-            offset >= self.heap() && offset + bytes <= len
-        });
-        let ascending = (1..count).all(|index| self.key(index - 1) < self.key(index));
-        inside && ascending && self.used() <= self.capacity()
+            let key = self.key(index);
+            if offset < heap || offset + bytes > len || below.is_some_and(|below| below >= key) {
+                return false;
+            }
+            used += SLOT_BYTES + bytes;
+            below = Some(key);
+        }
+        used <= self.capacity()
     }
 
     /// Bytes of slots and live values.
@@ -143,15 +150,61 @@ impl<'p> Page<'p> {
     }
 }
 
+/// Which bytes of a node were changed: nothing, or the fields, a range of slots and a range of values.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::meta) struct Touched {
+    any: bool,
+    slots: Range<usize>,
+    values: Range<usize>,
+}
+
+fn widen(range: &mut Range<usize>, by: Range<usize>) {
+    if range.start == range.end {
+        *range = by;
+    } else if by.start < by.end {
+        *range = range.start.min(by.start)..range.end.max(by.end);
+    }
+}
+
+impl Touched {
+    /// Ranges of whole words, in ascending order, apart from each other, which hold every byte that was changed.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let words = |range: &Range<usize>| range.start & !7..range.end.next_multiple_of(8);
+        let (slots, mut values) = (words(&self.slots), words(&self.values));
+        values.start = values.start.max(slots.end);
+        let fields = NODE.head..NODE.head + 8;
+        [self.any.then_some(fields), Some(slots), Some(values)]
+            .into_iter()
+            .flatten()
+            .filter(|range| range.start < range.end)
+    }
+}
+
 /// A page that is changed.
-pub(super) struct PageMut<'p> {
+pub(in crate::meta) struct PageMut<'p> {
     bytes: &'p mut [u8],
     shape: Shape,
+    /// Where changes are noted, if they are.
+    touched: Option<&'p mut Touched>,
 }
 
 impl<'p> PageMut<'p> {
-    pub fn new(bytes: &'p mut [u8], shape: Shape) -> PageMut<'p> {
-        PageMut { bytes, shape }
+    /// The inline area of an inode.
+    pub fn of_root(bytes: &'p mut [u8]) -> PageMut<'p> {
+        PageMut { bytes, shape: ROOT, touched: None }
+    }
+
+    /// A node.
+    pub fn of_node(bytes: &'p mut [u8; 4096], touched: Option<&'p mut Touched>) -> PageMut<'p> {
+        PageMut { bytes, shape: NODE, touched }
+    }
+
+    fn touch(&mut self, slots: Range<usize>, values: Range<usize>) {
+        if let Some(touched) = &mut self.touched {
+            touched.any = true;
+            widen(&mut touched.slots, slots);
+            widen(&mut touched.values, values);
+        }
     }
 
     pub fn as_page(&self) -> Page<'_> {
@@ -176,11 +229,13 @@ impl<'p> PageMut<'p> {
         self.bytes[self.shape.head + 1] = level;
         self.set_count(0);
         self.set_heap(self.bytes.len());
+        self.touch(0..0, 0..0);
     }
 
     pub fn set_key(&mut self, index: usize, key: u64) {
         let at = self.as_page().slot(index);
         self.bytes[at..at + 8].copy_from_slice(&key.to_le_bytes());
+        self.touch(at..at + 8, 0..0);
     }
 
     /// Puts an entry before slot `index`. False, and nothing done, if there is no room even after a collection.
@@ -204,6 +259,7 @@ impl<'p> PageMut<'p> {
         self.write_u16(at + 10, value.len());
         self.set_count(count + 1);
         self.set_heap(heap);
+        self.touch(at..end + SLOT_BYTES, heap..heap + value.len());
         true
     }
 
@@ -220,6 +276,7 @@ impl<'p> PageMut<'p> {
         } else if offset == heap {
             self.set_heap(heap + len);
         }
+        self.touch(at..end - SLOT_BYTES, 0..0);
     }
 
     /// Overwrites a value with one of the same length. False, and nothing done, if the length differs.
@@ -230,6 +287,7 @@ impl<'p> PageMut<'p> {
             return false;
         }
         self.bytes[offset..offset + len].copy_from_slice(value);
+        self.touch(0..0, offset..offset + len);
         true
     }
 
@@ -247,6 +305,7 @@ impl<'p> PageMut<'p> {
         let page = self.as_page();
         let heap = (0..count).map(|index| page.place(index).0).min().unwrap_or(self.bytes.len());
         self.set_heap(heap);
+        self.touch(0..0, 0..0);
     }
 
     /// Moves the values together at the end of the page.
@@ -262,6 +321,7 @@ impl<'p> PageMut<'p> {
             self.write_u16(at + 8, heap);
         }
         self.set_heap(heap);
+        self.touch(self.shape.slots..old.slot(old.count()), heap..copy.len());
     }
 }
 
@@ -272,7 +332,7 @@ mod tests {
     #[test]
     fn a_full_page_refuses_and_takes_again_after_a_removal() {
         let mut bytes = [0; 320];
-        let mut page = PageMut::new(&mut bytes, ROOT);
+        let mut page = PageMut::of_root(&mut bytes);
         page.clear(1, 0);
         let mut count = 0;
         while page.insert(count, count as u64, &[count as u8; 16]) {
@@ -289,9 +349,52 @@ mod tests {
     }
 
     #[test]
+    fn the_touched_ranges_hold_every_byte_that_changed() {
+        let mut seed = 1_u64;
+        let mut random = |below: usize| {
+            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (seed >> 33) as usize % below
+        };
+        let mut bytes = [0; 4096];
+        PageMut::of_node(&mut bytes, None).clear(1, 0);
+        for _ in 0..3000 {
+            let old = bytes;
+            let mut touched = Touched::default();
+            for _ in 0..=random(3) {
+                let mut page = PageMut::of_node(&mut bytes, Some(&mut touched));
+                let count = page.as_page().count();
+                match random(8) {
+                    0 if count > 0 => page.remove(random(count)),
+                    1 if count > 0 => {
+                        let at = random(count);
+                        let value = vec![random(256) as u8; page.as_page().value(at).len()];
+                        assert!(page.replace(at, &value));
+                    }
+                    2 if count > 40 => page.truncate(count - 1),
+                    _ => {
+                        let value = vec![random(256) as u8; 8 + random(60)];
+                        if !page.insert(random(count + 1), random(1000) as u64, &value) {
+                            page.remove(random(count));
+                        }
+                    }
+                }
+            }
+            let (mut patched, mut end, mut sum) = (old, 0, 0);
+            for range in touched.ranges() {
+                assert!(range.start >= end && range.end <= 4096, "{touched:?}");
+                end = range.end;
+                sum += range.len();
+                patched[range.clone()].copy_from_slice(&bytes[range]);
+            }
+            assert_eq!(patched, bytes, "{touched:?}");
+            assert!(sum <= 4096);
+        }
+    }
+
+    #[test]
     fn search_finds_keys_and_the_child_that_covers_a_key() {
         let mut bytes = [0; 4096];
-        let mut page = PageMut::new(&mut bytes, NODE);
+        let mut page = PageMut::of_node(&mut bytes, None);
         page.clear(1, 1);
         for (index, key) in [0_u64, 10, 20].into_iter().enumerate() {
             assert!(page.insert(index, key, &key.to_le_bytes()));
