@@ -114,12 +114,15 @@ pub(crate) fn contents(
     findings.report.summary.orphans = image.orphans.len() as u64;
 }
 
+/// Told of every entry: its key, its value, its place.
+type EachEntry<'e> = dyn FnMut(&mut Findings, &mut Owners, u64, &[u8], Place) + 'e;
+
 /// What a walk of one tree gathers.
-struct Tree<'w> {
+struct Tree<'w, 'e> {
     ino: Ino,
     kind: u8,
     nodes: u64,
-    entry: &'w mut dyn FnMut(&mut Findings, &mut Owners, u64, &[u8], Place),
+    entry: &'w mut EachEntry<'e>,
 }
 
 /// Walks a tree from its inline root; gives the number of its nodes.
@@ -129,7 +132,7 @@ fn walk(
     owners: &mut Owners,
     record: &InodeRecord,
     kind: u8,
-    entry: &mut dyn FnMut(&mut Findings, &mut Owners, u64, &[u8], Place),
+    entry: &mut EachEntry<'_>,
 ) -> u64 {
     let ino = record.ino();
     let root = record.inline_node();
@@ -147,7 +150,7 @@ fn page(
     image: &Image<'_>,
     findings: &mut Findings,
     owners: &mut Owners,
-    tree: &mut Tree<'_>,
+    tree: &mut Tree<'_, '_>,
     node: NodeRef<'_>,
     at: Option<Block>,
     bounds: (u64, Option<u64>),
@@ -177,7 +180,7 @@ fn descend(
     image: &Image<'_>,
     findings: &mut Findings,
     owners: &mut Owners,
-    tree: &mut Tree<'_>,
+    tree: &mut Tree<'_, '_>,
     child: Block,
     level: u8,
     bounds: (u64, Option<u64>),

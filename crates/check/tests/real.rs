@@ -135,6 +135,9 @@ fn every_flipped_byte_of_an_inode_record_is_named() {
     }
 }
 
+/// A wrong value in a record.
+type Change = fn(&mut InodeRecord);
+
 #[test]
 fn fields_that_are_wrong_under_a_right_checksum_are_named() {
     let good = bytes_of(&image(Durability::Volatile, Close::Cleanly));
@@ -142,7 +145,6 @@ fn fields_that_are_wrong_under_a_right_checksum_are_named() {
     let of_type =
         |kind: u32| inos.iter().copied().filter(|ino| record(&good, *ino).mode() >> 12 == kind).nth(1).unwrap();
     let (file, directory) = (of_type(8), of_type(4));
-    type Change = fn(&mut InodeRecord);
     let cases: [(Ino, &str, Change); 6] = [
         (file, "link-count", |r| r.set_nlink(r.nlink() + 1)),
         (file, "inode-blocks", |r| r.set_blocks(r.blocks() + 1)),

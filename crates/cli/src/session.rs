@@ -136,6 +136,15 @@ pub fn open_memory(path: &Path, access: Access) -> Result<Arc<dyn Pool>> {
     Ok(Arc::new(memory))
 }
 
+/// Opens the memory of a pool to look at it, damaged or not: an error if it is no pool at all, or a newer one.
+pub fn open_to_check(path: &Path) -> Result<FilePool> {
+    let memory = FilePool::open(path, pool::Access::ReadOnly).map_err(|error| unknown_or(path, &error))?;
+    match superblock(&memory, path) {
+        Err(failure) if matches!(failure.exit, Exit::NoPool | Exit::NewerFormat) => Err(failure),
+        _ => Ok(memory),
+    }
+}
+
 /// A server has the pool although it is mounted nowhere any more: it will let go soon.
 fn is_closing(path: &Path) -> bool {
     path.canonicalize().is_ok_and(|pool| mounts::was_unmounted(&pool))
@@ -162,14 +171,6 @@ const MAGIC: [u8; 8] = *b"DAXLE\0FS";
 fn no_pool(path: &Path, why: &str) -> Failure {
     let path = path.display();
     Failure::new(Exit::NoPool, format!("{path} is no Daxle pool: {why}; make one with `daxle create POOL --size 1G`"))
-}
-
-/// An error if this is no pool at all, or one of a newer version; damage is not looked at.
-pub fn demand_pool(memory: &dyn Pool, path: &Path) -> Result<()> {
-    match superblock(memory, path) {
-        Err(failure) if matches!(failure.exit, Exit::NoPool | Exit::NewerFormat) => Err(failure),
-        _ => Ok(()),
-    }
 }
 
 /// Reads and checks the superblock.

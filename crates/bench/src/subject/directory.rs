@@ -85,9 +85,9 @@ impl DirectorySubject {
         }
         time(&places, sizes, |at| {
             if is_read(work) {
-                mapping.read(*at, black_box(&mut buffer))
+                mapping.read(*at, black_box(&mut buffer));
             } else {
-                mapping.write(*at, black_box(&buffer))
+                mapping.write(*at, black_box(&buffer));
             }
             Ok(())
         })

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use check::{CheckOptions, Dump};
-use pool::{Access, FilePool};
 
 use crate::copy::Spinner;
 use crate::errors::{Failure, Result};
@@ -36,8 +35,7 @@ impl Args {
             Exit::NoPool | Exit::NewerFormat => failure,
             _ => Failure { exit: Exit::CouldNotCheck, ..failure },
         };
-        let memory = FilePool::open(&self.pool, Access::ReadOnly).map_err(|error| could_not(error.into()))?;
-        session::demand_pool(&memory, &self.pool).map_err(could_not)?;
+        let memory = session::open_to_check(&self.pool).map_err(could_not)?;
         if let Some(what) = self.dump() {
             let text = check::dump(&memory, what).map_err(|why| Failure::new(Exit::Wrong, why))?;
             output::print(&text)?;

@@ -110,13 +110,13 @@ fn tell(story: &mut Story, place: &Path) -> Result<()> {
 fn through_mount(story: &mut Story, pool: &Pool, point: &Path) -> Result<()> {
     story.step("write through the mount, read with the library", || {
         std::fs::create_dir(point.join("models"))?;
-        std::fs::write(point.join("models/from-mount"), [7; 100_000])?;
+        std::fs::write(point.join("models/from-mount"), vec![7; 100_000])?;
         let seen = pool.read("models/from-mount")?;
         same("bytes", &vec![7; 100_000], &seen)?;
         Ok("models/from-mount, 100,000 bytes, equal".to_owned())
     })?;
     story.step("write with the library, read through the mount", || {
-        pool.write("models/part", [9; 50_000])?;
+        pool.write("models/part", vec![9; 50_000])?;
         pool.rename("models/part", "models/from-library")?;
         let seen = std::fs::read(point.join("models/from-library"))?;
         same("bytes", &vec![9; 50_000], &seen)?;
