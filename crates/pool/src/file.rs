@@ -116,19 +116,21 @@ impl FileMemory {
     /// Gets the space of one piece, the bit of which is still clear.
     #[cold]
     fn back_chunk(&self, chunk: u64) -> Result<()> {
-        let fail = |action, errno| PoolError::of_name(&self.name, action, errno);
         let offset = chunk * CHUNK_BYTES;
-        let len = CHUNK_BYTES.min(self.memory.len() - offset);
-        file::reserve(self.fd.as_fd(), offset, len).map_err(|errno| fail("reserve space in", errno))?;
-        if self.backing != Backing::PageCache {
-            // Only saves faults; a kernel that cannot do it loses nothing else.
-            match self.memory.populate_write(offset, len) {
-                Ok(()) | Err(Errno::INVAL) => {}
-                Err(errno) => return Err(fail("populate", errno)),
-            }
-        }
+        self.take_space(offset, CHUNK_BYTES.min(self.memory.len() - offset))?;
         self.backed[(chunk / 64) as usize].fetch_or(1 << (chunk % 64), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Gets the space of whole pages.
+    fn take_space(&self, offset: u64, len: u64) -> Result<()> {
+        // In memory, filling the page tables takes the pages as well, in one go instead of two, and saves a fault for
+        // each. When it fails (no space, or a kernel that cannot do it), `reserve` succeeds or tells why.
+        if self.backing != Backing::PageCache && self.memory.populate_write(offset, len).is_ok() {
+            return Ok(());
+        }
+        file::reserve(self.fd.as_fd(), offset, len)
+            .map_err(|errno| PoolError::of_name(&self.name, "reserve space in", errno))
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -251,6 +253,14 @@ impl Pool for FileMemory {
         Ok(())
     }
 
+    fn back_pages(&self, offset: u64, len: u64) -> Result<()> {
+        self.memory.check(offset, len);
+        self.check_writable()?;
+        let page = self.page_size();
+        let first = offset / page * page;
+        self.take_space(first, (offset + len).next_multiple_of(page) - first)
+    }
+
     fn give_back(&self, offset: u64, len: u64) -> Result<()> {
         self.check_writable()?;
         self.memory.check(offset, len);
@@ -330,6 +340,9 @@ macro_rules! forward {
             }
             fn back(&self, offset: u64, len: u64) -> Result<()> {
                 self.0.back(offset, len)
+            }
+            fn back_pages(&self, offset: u64, len: u64) -> Result<()> {
+                self.0.back_pages(offset, len)
             }
             fn give_back(&self, offset: u64, len: u64) -> Result<()> {
                 self.0.give_back(offset, len)

@@ -133,6 +133,11 @@ pub trait Pool: Send + Sync + fmt::Debug {
     /// later stores cannot fail for want of it. Cheap when already done.
     /// Errors: no space, or the kernel's.
     fn back(&self, offset: u64, len: u64) -> Result<()>;
+    /// As [`Pool::back`] for no more than the pages that the range touches,
+    /// which costs the same each time: for structures that lie far apart.
+    fn back_pages(&self, offset: u64, len: u64) -> Result<()> {
+        self.back(offset, len)
+    }
     /// Gives the space of the whole pages inside a range back; they read as
     /// zeros afterwards and must be backed again before a store.
     fn give_back(&self, offset: u64, len: u64) -> Result<()>;

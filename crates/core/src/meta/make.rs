@@ -22,17 +22,22 @@ pub(super) fn make(pool: &dyn Pool, options: &MakeOptions) -> Result<(), FsError
     let uuid = options.uuid.unwrap_or_else(|| made_up_uuid(pool, now));
     let fields = SuperblockFields { uuid, label: options.label.clone(), made: (now.seconds, now.nanos) };
     let superblock = Superblock::new(&geometry, &fields)?;
-    let backed = |offset: u64, len: u64| pool.back(offset, len).map_err(|error| media::pool_error(&error));
     let ring = media::ring(&geometry);
-    backed(0, ring.start + ring.len)?;
-    backed(geometry.backup_superblock().offset(), BLOCK_BYTES)?;
+    let backed = |offset: u64, len: u64| pool.back(offset, len).map_err(|error| media::pool_error(&error));
+    backed(0, ring.start)?;
+    media::back_block(pool, geometry.backup_superblock())?;
     // An older pool in the same memory must not be found while this one is half made.
     media::write_flushed(pool, 0, &media::ZEROS);
     synced(pool)?;
+    // No record of that pool must be left: with new space instead of zeros written, making costs the same on any disk.
+    pool.give_back(ring.start, ring.len).map_err(|error| media::pool_error(&error))?;
+    backed(0, ring.start + ring.len)?;
+    if pool.page_size() > BLOCK_BYTES {
+        pool.zero(ring.start, ring.len);
+    }
+    pool.flush(ring.start, ring.len);
     write_groups(pool, &geometry)?;
     write_root(pool, geometry.root(), options, now)?;
-    pool.zero(ring.start, ring.len);
-    pool.flush(ring.start, ring.len);
     let header = JournalHeaderFields {
         generation: 1,
         tail_offset: 0,
@@ -58,10 +63,12 @@ fn synced(pool: &dyn Pool) -> Result<(), FsError> {
 
 fn write_groups(pool: &dyn Pool, geometry: &Geometry) -> Result<(), FsError> {
     for place in geometry.groups() {
-        media::back_group(pool, &place)?;
+        // Only the header: the bitmaps get their space when the group is first used.
+        media::back_block(pool, place.first)?;
         media::write_group_header(pool, &place, GroupState::Fresh);
     }
     let place = media::group_place(geometry, 0);
+    media::back_group(pool, &place)?;
     let mut maps = Maps::load(pool, &place, Torn::Refuse)?;
     maps.set(BitmapKind::Used, place.own_blocks(), 1);
     maps.set(BitmapKind::Inodes, place.own_blocks(), 1);

@@ -159,6 +159,11 @@ pub(super) fn back_group(pool: &dyn Pool, place: &GroupPlace) -> Result<(), FsEr
     pool.back(place.first.offset(), bytes).map_err(|error| pool_error(&error))
 }
 
+/// Gets memory for one block, and for its neighbours only if they share a page with it.
+pub(super) fn back_block(pool: &dyn Pool, block: Block) -> Result<(), FsError> {
+    pool.back_pages(block.offset(), limits::BLOCK_BYTES).map_err(|error| pool_error(&error))
+}
+
 /// Where a block of a bitmap is.
 pub(super) fn bitmap_block(place: &GroupPlace, kind: BitmapKind, number: u32) -> Block {
     place

@@ -215,6 +215,8 @@ impl Meta {
         self.check_writable()?;
         let mut reservation = self.journal.reserve(size);
         while reservation.is_none() {
+            // Whoever has reserved and not begun yet must run: a checkpoint does not wait for him.
+            order::sync::thread::yield_now();
             self.checkpoint_as(held, Ending::Open)?;
             reservation = self.journal.reserve(size);
         }
