@@ -141,6 +141,13 @@ impl FileMemory {
     }
 }
 
+impl Drop for FileMemory {
+    /// The next owner need not wait for a child that was just forked to close its copy of the descriptor.
+    fn drop(&mut self) {
+        let _ = file::unlock(self.fd.as_fd());
+    }
+}
+
 /// See [`Pool::witness`].
 fn witness_of(fd: &OwnedFd, backing: Backing) -> sys::Result<[u8; 32]> {
     let mut witness = [0; 32];

@@ -189,27 +189,32 @@ pub struct Owner {
 
 /// Tries to lock the whole file for this open file, without waiting.
 pub fn try_lock(fd: BorrowedFd<'_>, kind: LockKind) -> Result<Locked> {
-    let request = libc::flock {
-        l_type: match kind {
-            LockKind::Shared => libc::F_RDLCK,
-            LockKind::Exclusive => libc::F_WRLCK,
-        } as i16,
-        l_whence: libc::SEEK_SET as i16,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
+    let kind = match kind {
+        LockKind::Shared => libc::F_RDLCK,
+        LockKind::Exclusive => libc::F_WRLCK,
     };
+    match set_lock(fd, kind) {
+        Ok(()) => Ok(Locked::Yes),
+        Err(Errno::AGAIN | Errno::ACCESS) => Ok(Locked::No(lock_owner(fd))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives the lock up. Closing does that as well, but only when the last copy
+/// of the descriptor is closed, and a child between `fork` and `exec` has one.
+pub fn unlock(fd: BorrowedFd<'_>) -> Result<()> {
+    set_lock(fd, libc::F_UNLCK)
+}
+
+fn set_lock(fd: BorrowedFd<'_>, kind: libc::c_int) -> Result<()> {
+    let request = libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 };
     // SAFETY: (1) the descriptor is open while it is borrowed; (2) `request`
     // is a complete `flock` that outlives the call, as this command wants.
     let answer = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const request) };
     if answer == 0 {
-        return Ok(Locked::Yes);
+        return Ok(());
     }
-    match Errno::from_io_error(&std::io::Error::last_os_error()) {
-        Some(Errno::AGAIN | Errno::ACCESS) => Ok(Locked::No(lock_owner(fd))),
-        Some(error) => Err(error),
-        None => Err(Errno::IO),
-    }
+    Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
 /// Finds who holds an OFD lock on the file. The kernel tells no process for
