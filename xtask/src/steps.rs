@@ -3,6 +3,8 @@
 use crate::run::Step;
 use crate::{clean, docs, locks, tidy};
 
+/// The program, as the release build makes it.
+const DAXLE: &str = "target/release/daxle";
 /// Where builds with `--cfg shuttle` go: other flags, so another folder, or each would undo the other's work.
 const SHUTTLE_TARGET: &str = "target/shuttle";
 
@@ -20,7 +22,7 @@ fn all() -> Result<(), String> {
     lint()?;
     docs::check()?;
     Step::new("release build", 10, "cargo", &["build", "--release", "--package", "daxle-cli"]).run()?;
-    Step::new("demo", 2, "target/release/daxle", &["demo"]).run()?;
+    Step::new("demo", 2, DAXLE, &["demo"]).run()?;
     locks::tests_with_trace()?;
     Step::new("examples in the documentation", 6, "cargo", &["test", "--workspace", "--doc"]).run()?;
     interleavings("short", "0")?;
@@ -65,7 +67,7 @@ fn fsx() -> Result<(), String> {
     let views = ["--views", "api,map,mount"];
     for seed in ["1", "2"] {
         let args = [&["fsx", &pool.path, "--create", "64M", "--ops", "20000", "--seed", seed], &views[..]].concat();
-        Step::new(&format!("fsx, seed {seed}"), 3, "target/release/daxle", &args).run()?;
+        Step::new(&format!("fsx, seed {seed}"), 3, DAXLE, &args).run()?;
         pool.remove();
     }
     Ok(())
@@ -80,10 +82,10 @@ pub fn soak(minutes: u32) -> Result<(), String> {
         round += 1;
         let pool = Scratch::new("soak")?;
         let seed = (1000 + round).to_string();
-        let args =
-            ["fsx", &pool.path, "--create", "64M", "--ops", "50000", "--seed", &seed, "--views", "api,map,mount"];
-        Step::new(&format!("soak round {round}: fsx"), 10, "target/release/daxle", &args).run()?;
-        Step::new("check", 2, "target/release/daxle", &["check", &pool.path]).run()?;
+        Step::new("make a pool", 1, DAXLE, &["create", &pool.path, "--size", "64M"]).run()?;
+        let args = ["fsx", &pool.path, "--ops", "50000", "--seed", &seed, "--views", "api,map,mount"];
+        Step::new(&format!("soak round {round}: fsx"), 10, DAXLE, &args).run()?;
+        Step::new("check", 2, DAXLE, &["check", &pool.path]).run()?;
         kill(25)?;
     }
     println!("\nsoak: {round} rounds, all clean");
