@@ -70,7 +70,7 @@ fn nothing_synced_is_lost_to_kill_9() {
         let path = &pools[round as usize % pools.len()];
         let reports = run_and_kill(path, seed);
         synced += reports.iter().filter(|line| line.starts_with("synced")).count();
-        check(path, &reports, seed);
+        look_at_what_is_left(path, &reports, seed);
     }
     println!("{rounds} kills, {synced} completed syncs checked");
     assert!(synced > 0, "no sync completed before any of the kills");
@@ -234,8 +234,16 @@ fn run_and_kill(path: &Path, seed: u64) -> Vec<String> {
     reports
 }
 
+/// The independent checker finds nothing wrong, with the journal not replayed yet, or replayed.
+fn assert_clean(path: &Path, seed: u64, when: &str) {
+    let memory = pool::FilePool::open(path, pool::Access::ReadOnly).unwrap();
+    let report = check::check(&memory, &mut check::CheckOptions::default());
+    assert!(report.is_clean() && report.warnings == 0, "seed {seed}, {when}: {}", report.text());
+}
+
 /// Checks what a killed child left.
-fn check(path: &Path, reports: &[String], seed: u64) {
+fn look_at_what_is_left(path: &Path, reports: &[String], seed: u64) {
+    assert_clean(path, seed, "before recovery");
     let pool = PoolOptions::new().open(path).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let mut synced: BTreeMap<(u64, u64), Model> = BTreeMap::new();
     for line in reports {
@@ -265,6 +273,7 @@ fn check(path: &Path, reports: &[String], seed: u64) {
     pool.write("alive", seed.to_string()).unwrap();
     pool.sync().unwrap();
     pool.close().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    assert_clean(path, seed, "after recovery");
 }
 
 /// Every page is of one write, or a hole, and of the right file.
