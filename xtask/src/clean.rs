@@ -30,9 +30,15 @@ pub fn end_group(leader: u32) -> usize {
     if left.is_empty() {
         return 0;
     }
-    // A moment for those that are ending by themselves.
-    thread::sleep(Duration::from_millis(1500));
-    let left = marked();
+    // Some seconds for those that are ending by themselves: a server that was unmounted closes its pool.
+    let mut left = left;
+    for _ in 0..100 {
+        if left.is_empty() {
+            return 0;
+        }
+        thread::sleep(Duration::from_millis(100));
+        left = marked();
+    }
     for (pid, what) in &left {
         println!("== still there: {pid} {what}");
     }

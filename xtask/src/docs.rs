@@ -4,6 +4,8 @@
 use std::fs;
 use std::process::Command;
 
+use crate::run::Step;
+
 /// File, name of the part, and the arguments of `daxle` that print it.
 const PARTS: &[(&str, &str, &[&str])] = &[("docs/locking.md", "locks", &["locks", "--format", "markdown"])];
 /// Files that are printed whole.
@@ -15,7 +17,9 @@ pub fn write() -> Result<(), String> {
         fs::write(&file, text).map_err(|e| format!("{file}: {e}"))?;
         println!("docs: wrote {file}");
     }
-    Ok(())
+    // What is observed is compared by this test, which also writes it.
+    let args = ["test", "--package", "daxle-mmu", "--test", "interleavings", "the_tables_of_operations"];
+    Step::new("tables of what is observed", 10, "cargo", &args).env("DAXLE_WRITE_DOCS", "1").run()
 }
 
 /// Fails when a generated part is not what the program prints today.
