@@ -71,6 +71,10 @@ pub fn run(_name: &str, reach: Reach, scenario: fn()) {
     }
 }
 
+/// About how many scenarios there are.
+#[cfg(shuttle)]
+const SCENARIOS: u64 = 70;
+
 /// Every schedule up to the bound, then random ones.
 #[cfg(shuttle)]
 pub fn run(name: &str, reach: Reach, scenario: fn()) {
@@ -91,10 +95,15 @@ pub fn run(name: &str, reach: Reach, scenario: fn()) {
         max_schedules: Some(number("DAXLE_EXPLORE_RUNS_MAX").unwrap_or(runs_max)),
         ..Config::default()
     };
+    // `cargo xtask explore --minutes N` shares its time among all scenarios, two of which run at once.
+    let (time, random) = match number("DAXLE_EXPLORE_MINUTES") {
+        Some(minutes @ 1..) => (Duration::from_secs((minutes * 60 * 2 / SCENARIOS).max(1)), u64::MAX),
+        _ => (Duration::from_secs(3600), random),
+    };
     // Its own run, since it must also follow a search that was cut short.
     let chance = Config {
         bound: 0,
-        beyond: Some(Beyond { time: Duration::from_secs(3600), max_schedules: random, seed: 1, changes: 3 }),
+        beyond: Some(Beyond { time, max_schedules: random, seed: 1, changes: 3 }),
         ..Config::default()
     };
     let found = explore::explore(&search, scenario);
