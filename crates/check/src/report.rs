@@ -99,7 +99,11 @@ impl Place {
             "a" => "version",
             "length" => "pool_len",
             "allocation" => "unit_blocks",
-            "value" => "offset",
+            // "value 3 has 7 bytes", "value 3 at 77, ..": of a slot.
+            "value" if error.what != "journal entry" && error.why.contains(" has ") => "len",
+            "value" if error.what != "journal entry" => "offset",
+            // Of a journal entry, which packs them into one.
+            "bits" if error.what == "journal entry" => "value",
             other => other,
         };
         self.field(name)

@@ -1,65 +1,105 @@
 //! Who owns which block, held against the bitmaps and the counts.
 
-use format::Block;
+use format::{BITS_PER_BITMAP_BLOCK, BitmapKind, Group, HeaderSlot};
 
-use crate::image::Image;
-use crate::report::{Findings, Place};
-use crate::walk::Walked;
+use crate::Checker;
+use crate::inode::totals_place;
+use crate::report::Place;
+use crate::view::bitmap_in;
 
-/// Compares.
-pub(crate) fn check(image: &Image<'_>, findings: &mut Findings, state: &Walked) {
-    if state.owners.overflowed() {
-        findings.error("owners", Place::default(), "more is claimed than there is: bitmaps were not compared");
-        return;
-    }
-    let mut marked = 0_u64;
-    for group in image.geometry.groups() {
-        let own = group.own_blocks();
-        let maps = image.maps.get(group.index as usize).and_then(Option::as_ref);
-        for word in 0..(group.blocks as usize).div_ceil(64) {
-            let owned = state.owners.word(group.index, word) | own_bits(own, word);
-            let used = maps.map_or(own_bits(own, word), |maps| maps.used.get(word).copied().unwrap_or(0));
-            let in_group = bits_below(group.blocks, word);
-            marked += u64::from((used & !own_bits(own, word) & in_group).count_ones());
-            runs(owned & !used, |bit, len| {
-                let first = group.first.plus((word * 64) as u64 + bit);
-                let text = "blocks in use are marked as free";
-                findings.error("used-but-free", Place::run(first.0, len), text);
-            });
-            runs(used & !owned & in_group, |bit, len| {
-                let first: Block = group.first.plus((word * 64) as u64 + bit);
-                findings.warning("leaked", Place::run(first.0, len), "blocks marked as used belong to nobody");
-            });
-        }
-    }
-    if marked != image.used_blocks {
-        let text = format!("used_blocks is {}, and {marked} blocks are marked", image.used_blocks);
-        findings.error("used-blocks", Place::default().field("used_blocks"), text);
-    }
-    if state.live != image.used_inodes {
-        let text = format!("used_inodes is {}, and {} inodes are in use", image.used_inodes, state.live);
-        findings.error("used-inodes", Place::default().field("used_inodes"), text);
-    }
+/// How a block is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    UsedButFree,
+    Leaked,
 }
 
-/// The bits of a word that stand for the group's own metadata.
-fn own_bits(own: u32, word: usize) -> u64 {
-    bits_below(own, word)
+/// Consecutive blocks that are wrong in the same way.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    wrong: Wrong,
+    first: u64,
+    len: u64,
+}
+
+impl Checker<'_, '_, '_> {
+    /// Compares.
+    pub(crate) fn space(&mut self) {
+        if self.owners.overflowed() {
+            let text = "more blocks are claimed than there are, so the bitmaps were not compared";
+            self.out.fatal("owners", Place::default(), text);
+            return;
+        }
+        let geometry = self.view.geometry;
+        let mut marked = 0;
+        for group in geometry.groups() {
+            marked += self.group_space(&group);
+        }
+        let Some(header) = self.journal.header else { return };
+        let at = geometry.journal_header(HeaderSlot::of_generation(header.generation));
+        if !self.journal.whole || !self.view.unusable.is_empty() {
+            return;
+        }
+        if marked != self.journal.used_blocks {
+            let text = format!("used_blocks comes to {}, and {marked} blocks are marked", self.journal.used_blocks);
+            self.out.error("used-blocks", totals_place(at, "used_blocks"), text);
+        }
+        if self.live != self.journal.used_inodes {
+            let text = format!("used_inodes comes to {}, and {} are in use", self.journal.used_inodes, self.live);
+            self.out.error("used-inodes", totals_place(at, "used_inodes"), text);
+        }
+    }
+
+    /// One group: blocks marked in it beside its own.
+    fn group_space(&mut self, group: &Group) -> u64 {
+        let (mut marked, mut open) = (0, None);
+        for number in 0..group.bitmap_blocks {
+            let at = group.bitmap_block(BitmapKind::Used, number).unwrap_or(group.first);
+            if self.view.unusable.contains(&at.0) {
+                continue;
+            }
+            let (bytes, _) = self.view.bitmap(group, BitmapKind::Used, number);
+            let base = number as usize * (BITS_PER_BITMAP_BLOCK as usize / 64);
+            for (word, eight) in (base..).zip(bitmap_in(&bytes).bits.as_chunks::<8>().0) {
+                let inside = bits_below(group.blocks, word) & !bits_below(group.own_blocks(), word);
+                let used = u64::from_le_bytes(*eight) & inside;
+                let owned = self.owners.word(group.index, word) & inside;
+                marked += u64::from(used.count_ones());
+                if used != owned {
+                    self.compare(group, word, used, owned, &mut open);
+                }
+            }
+        }
+        self.close(open);
+        marked
+    }
+
+    fn compare(&mut self, group: &Group, word: usize, used: u64, owned: u64, open: &mut Option<Run>) {
+        let mut different = used ^ owned;
+        while different != 0 {
+            let bit = different.trailing_zeros();
+            different &= different - 1;
+            let block = group.first.0 + word as u64 * 64 + u64::from(bit);
+            let wrong = if used >> bit & 1 == 1 { Wrong::Leaked } else { Wrong::UsedButFree };
+            match open {
+                Some(run) if run.wrong == wrong && run.first + run.len == block => run.len += 1,
+                _ => self.close(open.replace(Run { wrong, first: block, len: 1 })),
+            }
+        }
+    }
+
+    fn close(&mut self, run: Option<Run>) {
+        let Some(Run { wrong, first, len }) = run else { return };
+        let place = Place::run(first, len);
+        match wrong {
+            Wrong::UsedButFree => self.out.error("used-but-free", place, "somebody owns what is marked as free"),
+            Wrong::Leaked => self.out.warning("leaked", place, "nobody owns what is marked as used"),
+        }
+    }
 }
 
 /// The bits of a word whose number in the group is below `end`.
-fn bits_below(end: u32, word: usize) -> u64 {
+pub(crate) fn bits_below(end: u32, word: usize) -> u64 {
     let left = (end as usize).saturating_sub(word * 64);
     if left >= 64 { u64::MAX } else { (1 << left) - 1 }
-}
-
-/// Calls `each` with the start and length of every run of set bits.
-fn runs(mut word: u64, mut each: impl FnMut(u64, u64)) {
-    while word != 0 {
-        let start = word.trailing_zeros();
-        let len = (!(word >> start)).trailing_zeros().min(64 - start);
-        each(u64::from(start), u64::from(len));
-        let mask = if len == 64 { u64::MAX } else { ((1 << len) - 1) << start };
-        word &= !mask;
-    }
 }

@@ -63,11 +63,6 @@ impl Table {
         self.known.extend(states.iter().map(|state| Known { state: *state, ..Known::NEW }));
     }
 
-    /// Inode blocks.
-    pub fn block_count(&self) -> usize {
-        self.blocks.len()
-    }
-
     /// Slots.
     pub fn len(&self) -> usize {
         self.known.len()

@@ -136,9 +136,10 @@ pub fn open_memory(path: &Path, access: Access) -> Result<Arc<dyn Pool>> {
     Ok(Arc::new(memory))
 }
 
-/// Opens the memory of a pool to look at it, damaged or not: an error if it is no pool at all, or a newer one.
-pub fn open_to_check(path: &Path) -> Result<FilePool> {
-    let memory = FilePool::open(path, pool::Access::ReadOnly).map_err(|error| unknown_or(path, &error))?;
+/// Opens the memory of a pool to look at it or to repair it, damaged or not: an error if it is no pool at all, or a newer
+/// one.
+pub fn open_to_check(path: &Path, access: pool::Access) -> Result<FilePool> {
+    let memory = FilePool::open(path, access).map_err(|error| unknown_or(path, &error))?;
     match superblock(&memory, path) {
         Err(failure) if matches!(failure.exit, Exit::NoPool | Exit::NewerFormat) => Err(failure),
         _ => Ok(memory),

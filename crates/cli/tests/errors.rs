@@ -67,6 +67,12 @@ fn a_damaged_superblock_is_named_by_every_command_and_by_check() {
     let check = place.daxle(&["check", "pool"]);
     assert_eq!(check.code, 4, "{check:?}");
     assert!(check.out.contains("superblock") && check.out.contains("its backup is sound"), "{check:?}");
+    let repair = place.daxle(&["check", "--repair", "pool"]);
+    assert!(repair.code == 0 && repair.out.contains(": clean;"), "{repair:?}");
+    place.daxle(&["ls", "pool:/"]).ok();
+    assert!(place.daxle(&["check", "--superblock", "pool"]).out.contains("name_salt"));
+    assert!(place.daxle(&["check", "--journal", "pool"]).out.contains("journal header in block 1"));
+    assert!(place.daxle(&["check", "--group", "0", "pool"]).out.contains("active: true"));
 }
 
 #[test]
